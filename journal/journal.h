@@ -1,0 +1,130 @@
+// One node's write-ahead log: what it created and what it received, in the order in which it became durable here.
+// Bytes: journal/README.md. A Journal has no thread of its own; JournalThread (journal/journal_thread.h) drives
+// CommitOnce in production, tests and the simulator call it themselves.
+//
+// Threads: Append* and pending_bytes may be called by any thread; CommitOnce by one at a time; readers are separate
+// objects that see only what is durable.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "journal/clock.h"
+#include "journal/disk.h"
+#include "journal/ids.h"
+#include "journal/record.h"
+
+namespace gemel::journal {
+
+// A place in this node's journal: grows for ever, never reused (segment number << 32 | offset in segment).
+using Position = uint64_t;
+
+// What travels and what both nodes store byte for byte: a frame without its local envelope.
+struct Frame {
+  Origin origin;
+  Generation generation = 0;
+  Seq first_seq = 0;
+  uint32_t count = 0;
+  Hlc base = 0;
+  VectorClock applied;      // the creator's, when it wrote the frame (absolute, after delta decoding)
+  uint64_t chain = 0;       // hash over the origin's previous frame's chain and this frame: equal histories, equal chain
+  std::string shipped;      // header and payload
+  std::vector<Record> records;  // decoded; [i] has seq first_seq + i
+  Seq last_seq() const { return first_seq + count - 1; }
+};
+
+struct JournalOptions {
+  std::string directory;
+  int zstd_level = 1;                           // 0: none
+  uint64_t segment_bytes = 64ull * 1024 * 1024; // zero-filled when made, recycled when retired
+  size_t frame_bytes_max = 1024 * 1024;         // of uncompressed payload; a record never spans frames
+};
+
+struct Recovered {
+  VectorClock held;                  // everything on this disk
+  Position end = 0;                  // where the next frame goes
+  uint64_t cut_bytes = 0;            // torn tail that was cut
+  std::vector<std::string> problems; // damaged frames, each with segment, offset and what to do
+  struct Missing { Origin origin; Seq first; Seq last; };
+  std::vector<Missing> missing;      // records in damaged frames: to be fetched from the peer
+};
+
+struct Committed {
+  std::shared_ptr<const Frame> frame;
+  Position begin = 0;
+  Position end = 0;
+};
+
+class Journal {
+ public:
+  // Opens or makes the journal, reads every segment's frames once and cuts a torn tail. `disk` must outlive it.
+  // Unimplemented: a format newer than ours. FailedPrecondition: a newer one than the peer's, or not a journal.
+  static absl::StatusOr<std::unique_ptr<Journal>> Open(Disk& disk, JournalOptions options, Recovered* recovered);
+  virtual ~Journal() = default;
+
+  // Begins a new incarnation: all later Append calls are records of this origin, from seq 1.
+  virtual void StartOrigin(const Origin& origin, Generation generation) = 0;
+  virtual void SetGeneration(Generation generation) = 0;  // for frames from now on
+
+  // Queues own records for the next commit and returns the seq of the first. Records of one call stay in this order
+  // but may fall into several frames. `applied` is the creator's applied clock at this moment.
+  virtual Seq Append(std::vector<Record> records, const VectorClock& applied) = 0;
+  // Queues a frame as the peer shipped it. It is verified in CommitOnce.
+  virtual void AppendReceived(std::string shipped) = 0;
+  // Queued and not yet durable; callers stop taking mail above their limit.
+  virtual size_t pending_bytes() const = 0;
+
+  // Writes all that is queued (own records become frames), one fdatasync, and returns what became durable, in journal
+  // order. Nothing queued: empty. A received frame that is held already is dropped silently; one that does not fit
+  // (gap, chain, damage) is dropped and reported in *rejected, and the rest is committed.
+  // An error is final for this Journal: every later call repeats it (a failed fdatasync is never retried). Except
+  // ResourceExhausted: nothing of the batch was written, it stays queued, call again later.
+  virtual absl::StatusOr<std::vector<Committed>> CommitOnce(std::vector<absl::Status>* rejected) = 0;
+
+  // Durable so far: clock, position, and the chain value after (origin, seq); nullopt if not known any more.
+  virtual VectorClock held() const = 0;
+  virtual Position end() const = 0;
+  virtual std::optional<uint64_t> ChainAt(const Origin& origin, Seq seq) const = 0;
+
+  // Retention: retires whole segments that end at or before `position` (they are recycled).
+  virtual absl::Status Retire(Position position) = 0;
+  virtual Position oldest() const = 0;
+  virtual uint64_t bytes_on_disk() const = 0;
+};
+
+// Reads what is durable, in journal order, from a position on. Also offline, beside no writer.
+class JournalReader {
+ public:
+  // `until` 0: to the durable end as found on disk.
+  static absl::StatusOr<std::unique_ptr<JournalReader>> Open(Disk& disk, const std::string& directory, Position from,
+                                                             Position until = 0);
+  virtual ~JournalReader() = default;
+  // nullopt at the end. DataLoss names segment and offset of a damaged frame; the next call goes on behind it.
+  virtual absl::StatusOr<std::optional<Committed>> Next() = 0;
+};
+
+// What a peer that holds `theirs` lacks, in an order that keeps each origin's frames in sequence. Reads at most
+// about `bytes_max` at a time, so that a long catch-up is bounded in memory. Only what is durable here.
+class ShipCursor {
+ public:
+  static std::unique_ptr<ShipCursor> Make(Disk& disk, const Journal& journal, const std::string& directory,
+                                          VectorClock theirs, std::vector<NodeId> nodes);
+  virtual ~ShipCursor() = default;
+  // Empty: caught up with journal.end() as of this call. NotFound: pruned past the peer's cursor.
+  virtual absl::StatusOr<std::vector<Committed>> Next(size_t bytes_max) = 0;
+  virtual Position position() const = 0;
+};
+
+// Decodes and verifies a shipped frame by itself. `previous_chain`: nullopt skips the chain's check.
+// `previous_applied`: what its clock is delta-coded against.
+absl::StatusOr<Frame> DecodeShipped(std::string_view shipped, std::optional<uint64_t> previous_chain,
+                                    const VectorClock& previous_applied);
+
+}  // namespace gemel::journal
