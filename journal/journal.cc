@@ -153,6 +153,10 @@ class JournalImpl : public Journal {
 
 absl::Status JournalImpl::Init(Recovered* recovered) {
   if (absl::Status s = disk_.MakeDirectories(options_.directory); !s.ok()) return s;
+  // The directory's own name must be as durable as what is in it; its parent's is the caller's to see to.
+  const size_t slash = options_.directory.find_last_of('/');
+  const std::string parent = slash == 0 || slash == std::string::npos ? "/" : options_.directory.substr(0, slash);
+  if (absl::Status s = disk_.SyncDirectory(parent); !s.ok()) return s;
   absl::StatusOr<Recovery> recovery =
       Recover(disk_, options_.directory, [this](Position, Position, const FrameHeader& header) {
         RememberChain(header.origin, header.last_seq(), header.chain);

@@ -41,7 +41,7 @@ struct Frame {
 };
 
 struct JournalOptions {
-  std::string directory;
+  std::string directory;                        // absolute; made, with parents, if missing
   int zstd_level = 1;                           // 0: none
   uint64_t segment_bytes = 64ull * 1024 * 1024; // zero-filled when made, recycled when retired
   size_t frame_bytes_max = 1024 * 1024;         // of uncompressed payload; a record never spans frames
