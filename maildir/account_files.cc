@@ -200,9 +200,14 @@ absl::Status AccountFiles::LinkOver(const std::string& from, const std::string& 
 
 absl::Status AccountFiles::Rename(const std::string& from, const std::string& to) {
   absl::Status status = disk_.Rename(from, to);
-  if (!absl::IsNotFound(status) || !disk_.Stat(from).ok()) return status;
-  if (absl::Status s = disk_.MakeDirectories(ParentOf(to)); !s.ok()) return s;
-  return disk_.Rename(from, to);
+  if (absl::IsNotFound(status) && disk_.Stat(from).ok()) {
+    status = disk_.MakeDirectories(ParentOf(to));
+    if (status.ok()) status = disk_.Rename(from, to);
+  }
+  if (!status.ok() || from == to) return status;
+  // rename(2) does nothing where both are names of one file already, as after a replay.
+  const absl::Status left = disk_.Remove(from);
+  return absl::IsNotFound(left) ? absl::OkStatus() : left;
 }
 
 absl::Status AccountFiles::Expunge(const std::string& path, const std::string& day) {

@@ -24,6 +24,20 @@ std::string NewDirectory() {
 std::string Short(const std::string& content) {
   return std::to_string(content.size()) + "#" + std::to_string(std::hash<std::string>{}(content));
 }
+using Paths = std::map<std::string, std::string>;
+// Only what differs, since an account has many files.
+std::vector<std::string> Difference(const Paths& is, const Paths& should_be) {
+  std::vector<std::string> lines;
+  for (const auto& [path, content] : is) {
+    const auto it = should_be.find(path);
+    if (it == should_be.end()) lines.push_back("too much: " + path);
+    if (it != should_be.end() && it->second != content) lines.push_back("other bytes: " + path);
+  }
+  for (const auto& [path, content] : should_be) {
+    if (is.find(path) == is.end()) lines.push_back("missing: " + path);
+  }
+  return lines;
+}
 std::map<std::string, std::string> Shortened(std::map<std::string, std::string> files) {
   for (auto& [path, content] : files) content = Short(content);
   return files;
@@ -473,7 +487,7 @@ TEST_F(StoreTest, ManyAccountsShareFewHandles) {
 // A store that is dropped anywhere and opened again comes, by the batches behind its checkpoint, to the same state and
 // the same files.
 TEST_F(StoreTest, ReplayAfterAProcessCrashGivesTheSameFiles) {
-  for (uint32_t seed = 1; seed <= 25; ++seed) {
+  for (uint32_t seed = 1; seed <= 6; ++seed) {
     ASSERT_TRUE(disk_->RemoveTree(root_).ok());
     model_ = StoreModel("Ann@Example.test", seed);
     const StoreOptions options{.root = {}, .index_rows_at_once = 1 + model_.Pick(30)};
@@ -503,7 +517,7 @@ TEST_F(StoreTest, ReplayAfterAProcessCrashGivesTheSameFiles) {
       const auto missing = store_->Reconcile(model_.state);
       ASSERT_TRUE(missing.ok()) << missing.status();
       EXPECT_THAT(*missing, IsEmpty());
-      ASSERT_EQ(Files(), Shortened(model_.ExpectedFiles())) << "seed " << seed << " crash " << crash;
+      ASSERT_THAT(Difference(Files(), Shortened(model_.ExpectedFiles())), IsEmpty()) << "seed " << seed << " crash " << crash;
       ExpectAllBodies();
     }
   }
