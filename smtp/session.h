@@ -70,6 +70,9 @@ class Session final : public engine::ProtocolSession {
     kClosed,
   };
   enum PauseReason : uint8_t { kPausePending = 1, kPauseStore = 2, kPauseUnsent = 4 };
+  // What is wrong with the message that is arriving. Where several things are, the last of these is told, however
+  // the message was cut into reads.
+  enum class Refusal : uint8_t { kNone, kHops, kLongLine, kTooBig, kBareLineEnd };
   struct Rcpt {
     std::string address;
     std::vector<size_t> targets;  // indexes into targets_; several for an alias
@@ -128,7 +131,8 @@ class Session final : public engine::ProtocolSession {
   size_t ConsumeChunk(std::string_view bytes);
   void EndOfChunk();
   void Take(std::string_view lf_bytes, uint64_t lines);  // a part of the message
-  void RefuseMessage(std::string_view reply);            // the rest is swallowed
+  void RefuseMessage(Refusal reason);                    // the rest is swallowed
+  std::string_view RefusalReply() const;
   void EndOfMessage();
   void Stored(const std::vector<absl::Status>& results);
   void ReplyToMessage(const std::vector<absl::Status>& results);
@@ -168,8 +172,8 @@ class Session final : public engine::ProtocolSession {
   std::vector<Rcpt> rcpts_;
   std::vector<Target> targets_;
   std::unique_ptr<engine::Delivery> delivery_;
-  std::string refusal_;        // the reply to a message that is being swallowed; "": it is being stored
-  bool chunk_orphan_ = false;  // the BDAT in progress belongs to no transaction; refusal_ is its reply
+  Refusal refusal_ = Refusal::kNone;
+  const char* chunk_reply_ = nullptr;  // to the BDAT in progress if it belongs to no transaction
   bool chunk_last_ = false;
   uint64_t chunk_bytes_left_ = 0;
   uint64_t crlf_bytes_ = 0;  // of the message so far

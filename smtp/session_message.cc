@@ -48,7 +48,7 @@ const char* Session::NotReady() const {
 void Session::BeginMessage() {
   ++messages_;
   crlf_bytes_ = 0;
-  refusal_.clear();
+  refusal_ = Refusal::kNone;
   data_ = {};
   chunks_ = {};
   header_ = {};
@@ -70,10 +70,8 @@ size_t Session::ConsumeData(std::string_view bytes) {
   const uint64_t lines_before = data_.lines();
   const size_t used = data_.Feed(bytes.substr(0, kSliceBytes), &decoded);
   Take(decoded, data_.lines() - lines_before);
-  if (data_.bare_lf() || data_.bare_cr()) {
-    RefuseMessage("550 5.6.11 The message has a bare CR or LF: its lines must end with CRLF");
-  }
-  if (data_.line_bytes_longest() > options_->line_bytes_max) RefuseMessage("550 5.6.0 The message has too long a line");
+  if (data_.bare_lf() || data_.bare_cr()) RefuseMessage(Refusal::kBareLineEnd);
+  if (data_.line_bytes_longest() > options_->line_bytes_max) RefuseMessage(Refusal::kLongLine);
   if (data_.done()) EndOfMessage();
   return used;
 }
@@ -94,15 +92,15 @@ void Session::OnBdat(std::string_view arguments) {
   state_ = State::kChunk;
   if (!chunking_) {
     if (const char* reason = NotReady()) {
-      chunk_orphan_ = true;
-      refusal_ = reason;
+      chunk_reply_ = reason;
     } else {
       BeginMessage();
       chunking_ = true;
     }
   }
-  if (!chunk_orphan_ && size > options_->message_bytes_max - std::min(crlf_bytes_, options_->message_bytes_max)) {
-    RefuseMessage("552 5.3.4 Message too big");
+  if (chunk_reply_ == nullptr &&
+      size > options_->message_bytes_max - std::min(crlf_bytes_, options_->message_bytes_max)) {
+    RefuseMessage(Refusal::kTooBig);
   }
   if (size == 0) EndOfChunk();
 }
@@ -111,7 +109,7 @@ size_t Session::ConsumeChunk(std::string_view bytes) {
   const size_t used = static_cast<size_t>(std::min<uint64_t>({bytes.size(), chunk_bytes_left_, kSliceBytes}));
   if (used == 0) return 0;
   chunk_bytes_left_ -= used;
-  if (delivery_ != nullptr && refusal_.empty()) {
+  if (chunk_reply_ == nullptr) {
     std::string& decoded = DecodedBytes();
     const uint64_t lines_before = chunks_.lines();
     chunks_.Feed(bytes.substr(0, used), &decoded);
@@ -123,12 +121,12 @@ size_t Session::ConsumeChunk(std::string_view bytes) {
 
 void Session::EndOfChunk() {
   state_ = State::kCommand;
-  if (std::exchange(chunk_orphan_, false)) return Refuse(std::exchange(refusal_, {}));
+  if (chunk_reply_ != nullptr) return Refuse(std::exchange(chunk_reply_, nullptr));
   if (!chunk_last_) {
-    if (refusal_.empty()) return Reply("250 2.0.0 Ok");
+    if (refusal_ == Refusal::kNone) return Reply("250 2.0.0 Ok");
     // RFC 3030, 2: only the last chunk is answered for each recipient of LMTP.
-    Log("rejected", refusal_);
-    const std::string reply = std::exchange(refusal_, {});
+    const std::string_view reply = RefusalReply();
+    Log("rejected", reply);
     ResetTransaction();
     return Refuse(reply);
   }
@@ -139,21 +137,34 @@ void Session::EndOfChunk() {
 }
 
 void Session::Take(std::string_view lf_bytes, uint64_t lines) {
-  if (!refusal_.empty() || lf_bytes.empty()) return;
+  if (lf_bytes.empty()) return;
   crlf_bytes_ += lf_bytes.size() + lines;
   header_.Feed(lf_bytes);
-  if (crlf_bytes_ > options_->message_bytes_max) return RefuseMessage("552 5.3.4 Message too big");
-  if (header_.received_count() > options_->received_max) {
-    return RefuseMessage("554 5.4.6 Too many hops: the message goes in circles");
-  }
-  delivery_->Write(lf_bytes);
+  if (crlf_bytes_ > options_->message_bytes_max) RefuseMessage(Refusal::kTooBig);
+  if (header_.received_count() > options_->received_max) RefuseMessage(Refusal::kHops);
+  if (delivery_ != nullptr) delivery_->Write(lf_bytes);
 }
 
-void Session::RefuseMessage(std::string_view reply) {
-  if (!refusal_.empty()) return;
-  refusal_ = reply;
+void Session::RefuseMessage(Refusal reason) {
+  refusal_ = std::max(refusal_, reason);
   delivery_.reset();
   UpdatePause(kPauseStore, false);
+}
+
+std::string_view Session::RefusalReply() const {
+  switch (refusal_) {
+    case Refusal::kNone:
+      break;
+    case Refusal::kHops:
+      return "554 5.4.6 Too many hops: the message goes in circles";
+    case Refusal::kLongLine:
+      return "550 5.6.0 The message has too long a line";
+    case Refusal::kTooBig:
+      return "552 5.3.4 Message too big";
+    case Refusal::kBareLineEnd:
+      return "550 5.6.11 The message has a bare CR or LF: its lines must end with CRLF";
+  }
+  return "451 4.3.0 Not stored, try again";
 }
 
 std::string Session::MessageLabel() const { return absl::StrCat(connection_.session_id(), ".", messages_); }
@@ -183,10 +194,10 @@ std::string Session::TraceFor(const Target& target) const {
 }
 
 void Session::EndOfMessage() {
-  if (!refusal_.empty()) {
+  if (refusal_ != Refusal::kNone) {
     state_ = State::kCommand;
-    Log("rejected", refusal_);
-    const std::string reply = std::exchange(refusal_, {});
+    const std::string_view reply = RefusalReply();
+    Log("rejected", reply);
     const size_t replies = lmtp() ? rcpts_.size() : 1;
     ResetTransaction();
     for (size_t i = 1; i < replies; ++i) Reply(reply);
@@ -283,8 +294,8 @@ void Session::ResetTransaction() {
   rcpts_.clear();
   targets_.clear();
   delivery_.reset();
-  refusal_.clear();
-  chunk_orphan_ = false;
+  refusal_ = Refusal::kNone;
+  chunk_reply_ = nullptr;
   UpdatePause(kPauseStore, false);
 }
 
