@@ -28,15 +28,15 @@ enum class Kind : uint8_t {
 
 struct SessionOptions {
   Kind kind = Kind::kLmtp;
-  uint64_t message_bytes_max = 256ull << 20;  // with CRLF line ends (RFC 1870, 3)
+  uint64_t message_bytes_max = 150ull << 20;  // with CRLF line ends (RFC 1870, 3)
   uint64_t line_bytes_max = 1ull << 20;       // of the text; RFC 5321's 1000 is broken too often to be held to
   uint32_t recipients_max = 1000;             // a transaction; at least 100 (RFC 5321, 4.5.3.1.8)
-  uint32_t received_max = 100;                // Received lines that a message may have already (RFC 5321, 6.3)
+  uint32_t received_max = 50;                 // Received lines that a message may have already (RFC 5321, 6.3)
   uint64_t idle_ms = 300'000;                 // RFC 5321, 4.5.3.2.7: at least five minutes
   // Per connection; 0: no limit. Clients on this host are held to them only with `limit_loopback`.
   uint32_t errors_max = 20;          // refused commands since the last message that was stored; then 421
   uint32_t idle_commands_max = 100;  // commands that bring no message nearer (NOOP, RSET, MAIL ...), likewise
-  uint32_t messages_max = 0;
+  uint32_t messages_max = 10'000;
   bool limit_loopback = false;
 };
 
@@ -126,6 +126,7 @@ class Session final : public engine::ProtocolSession {
   void OnData(std::string_view arguments);
   void OnBdat(std::string_view arguments);
   const char* NotReady() const;  // why no message may begin now; nullptr: it may
+  bool EnoughMessages() const;
   void BeginMessage();
   size_t ConsumeData(std::string_view bytes);
   size_t ConsumeChunk(std::string_view bytes);

@@ -45,6 +45,10 @@ const char* Session::NotReady() const {
   return lmtp() ? "503 5.5.1 No valid recipients" : "554 5.5.1 No valid recipients";  // RFC 2033, 4.2
 }
 
+bool Session::EnoughMessages() const {
+  return limited() && options_->messages_max != 0 && messages_ >= options_->messages_max;
+}
+
 void Session::BeginMessage() {
   ++messages_;
   crlf_bytes_ = 0;
@@ -217,6 +221,8 @@ void Session::Stored(const std::vector<absl::Status>& results) {
   state_ = State::kCommand;
   ReplyToMessage(results);
   ResetTransaction();
+  // Not at the next MAIL: an MTA that keeps connections would put that message off.
+  if (EnoughMessages()) Close("421 4.7.0 " + service_.host_name() + " Enough messages for one connection");
   ConsumePending();
   // A command boundary even if nothing was waiting.
   if (state_ == State::kCommand && shutting_down_) Close("421 4.3.2 " + service_.host_name() + " is going down");
