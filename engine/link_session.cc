@@ -70,7 +70,8 @@ void LinkSession::OnBytes(std::string_view bytes) {
 void LinkSession::On(Hello hello) {
   if (exchanged_) return Drop("a second hello");
   if (absl::Status status = node_.CheckHello(hello); !status.ok()) {
-    node_.AddProblem("link_refused", {"error", std::string(status.message()), "see the operator's page, \"Link refused\""});
+    node_.AddProblem("link_refused",
+                     {"error", std::string(status.message()), "see the operator's page, \"Link refused\""});
     Log(journal::LogLevel::kError, "link_refused", {{"error", std::string(status.message())}});
     return Drop(std::string(status.message()));
   }
@@ -89,8 +90,9 @@ void LinkSession::ShipSome() {
     if (connection_.unsent_bytes() > kUnsentBytesMax) return ResumeWhenDrained();
     absl::StatusOr<std::vector<journal::Committed>> frames = cursor_->Next(kCatchUpBytes);
     if (!frames.ok()) {
-      node_.AddProblem("catch_up", {"error", absl::StrCat("the peer cannot be caught up: ", std::string(frames.status().message())),
-                                    "if the journal was pruned past the peer's position, set the peer up anew"});
+      node_.AddProblem("catch_up",
+                       {"error", absl::StrCat("the peer cannot be caught up: ", std::string(frames.status().message())),
+                        "if the journal was pruned past the peer's position, set the peer up anew"});
       Log(journal::LogLevel::kError, "catch_up_failed", {{"error", std::string(frames.status().message())}});
       return Drop(std::string(frames.status().message()));
     }

@@ -41,9 +41,9 @@ bool IsMail(const Record& record) {
 
 // What one run of ApplyAll does, told to the outside only when the state is complete.
 struct NodeImpl::Pass {
-  maildir::StoreBatch spool;                     // chunks go before the messages made of them
+  maildir::StoreBatch spool;  // chunks go before the messages made of them
   std::map<AccountId, Effects> accounts;
-  std::vector<std::function<void()>> callbacks;  // replies
+  std::vector<std::function<void()>> callbacks;           // replies
   std::vector<std::pair<AccountId, std::string>> closed;  // sessions to end, with the reason
   bool any = false;
 };
@@ -79,18 +79,18 @@ void NodeImpl::ScheduleCommit() {
   if (commit_running_ || failed_) return;
   commit_running_ = true;
   // While one sync is in flight the next batch gathers; the job goes on until nothing is queued.
-  env_.workers.Post(Lane::kJournal, [this, alive = std::weak_ptr<bool>(alive_), journal = journal_.get(),
-                                     loop = &env_.loop] {
-    for (;;) {
-      std::vector<absl::Status> rejected;
-      absl::StatusOr<std::vector<Committed>> committed = journal->CommitOnce(&rejected);
-      const bool idle = !committed.ok() || committed->empty();
-      loop->Post([this, alive, committed = std::move(committed), rejected = std::move(rejected), idle]() mutable {
-        if (!alive.expired()) OnCommitted(std::move(committed), std::move(rejected), idle);
+  env_.workers.Post(
+      Lane::kJournal, [this, alive = std::weak_ptr<bool>(alive_), journal = journal_.get(), loop = &env_.loop] {
+        for (;;) {
+          std::vector<absl::Status> rejected;
+          absl::StatusOr<std::vector<Committed>> committed = journal->CommitOnce(&rejected);
+          const bool idle = !committed.ok() || committed->empty();
+          loop->Post([this, alive, committed = std::move(committed), rejected = std::move(rejected), idle]() mutable {
+            if (!alive.expired()) OnCommitted(std::move(committed), std::move(rejected), idle);
+          });
+          if (idle) return;
+        }
       });
-      if (idle) return;
-    }
-  });
 }
 
 void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std::vector<absl::Status> rejected,
@@ -113,6 +113,7 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
   }
   for (Committed& one : *committed) {
     const bool own_node = one.frame->origin.node == identity_.node;
+    NoteApplied(*one.frame, own_node);
     if (own_node && link_ != nullptr) link_->ShipLive(one);
     (own_node ? own_ : peer_queue_).frames.push_back({one.frame, one.begin});
     committed_end_ = std::max(committed_end_, one.end);
@@ -145,6 +146,14 @@ void NodeImpl::Fail(const absl::Status& status) {
   operations_.clear();
 }
 
+// What the peer had applied of ours it holds.
+void NodeImpl::NoteApplied(const Frame& frame, bool own_node) {
+  if (own_node) return;
+  for (const auto& [origin, seq] : frame.applied.entries()) {
+    if (origin.node == identity_.node) peer_held_.Raise(origin, seq);
+  }
+}
+
 bool NodeImpl::Confirmed(const Frame& frame) const {
   if (!identity_.peer || options_.ack_policy == AckPolicy::kLocal) return true;
   if (peer_held_.Get(frame.origin) >= frame.last_seq()) return true;
@@ -156,10 +165,15 @@ void NodeImpl::ApplyAll() {
   if (applying_ || failed_) return;
   applying_ = true;
   Pass pass;
-  // The peer's first: it may hold the Deliver of which our queue has the Place (both are in our journal in that
-  // order, but ours may be confirmed at once).
-  ApplyQueueInto(peer_queue_, false, pass);
-  ApplyQueueInto(own_, true, pass);
+  // In the order of the journal, which is causal: a Place comes after its Deliver, an account's mail after the account.
+  // Only what is not confirmed yet stays behind; what the peer wrote knowing of it would have confirmed it.
+  for (;;) {
+    const bool own = !own_.frames.empty() && Confirmed(*own_.frames.front().frame);
+    const bool peer = !peer_queue_.frames.empty();
+    if (!own && !peer) break;
+    const bool own_first = own && (!peer || own_.frames.front().begin < peer_queue_.frames.front().begin);
+    ApplyFront(own_first ? own_ : peer_queue_, pass);
+  }
   applying_ = false;
   if (!pass.any) return;
 
@@ -187,24 +201,21 @@ void NodeImpl::ApplyAll() {
   for (std::function<void()>& callback : pass.callbacks) PostSafely(std::move(callback));
 }
 
-void NodeImpl::ApplyQueueInto(ApplyQueue& queue, bool own, Pass& pass) {
-  while (!queue.frames.empty()) {
-    const QueuedFrame front = queue.frames.front();
-    if (own && !Confirmed(*front.frame)) return;
-    queue.frames.pop_front();
-    // A group that its incarnation did not finish is void: nobody was told that it happened.
-    if (!queue.group.empty() && queue.group.front().frame->origin != front.frame->origin) {
-      for (const ApplyQueue::Grouped& grouped : queue.group) {
-        applied_.Raise(grouped.frame->origin, grouped.frame->first_seq + grouped.index);
-      }
-      queue.group.clear();
+void NodeImpl::ApplyFront(ApplyQueue& queue, Pass& pass) {
+  const QueuedFrame front = std::move(queue.frames.front());
+  queue.frames.pop_front();
+  // A group that its incarnation did not finish is void: nobody was told that it happened.
+  if (!queue.group.empty() && queue.group.front().frame->origin != front.frame->origin) {
+    for (const ApplyQueue::Grouped& grouped : queue.group) {
+      applied_.Raise(grouped.frame->origin, grouped.frame->first_seq + grouped.index);
     }
-    for (size_t i = 0; i < front.frame->records.size(); ++i) {
-      queue.group.push_back({front.frame, i, front.begin});
-      if (front.frame->records[i].group_continues) continue;
-      ApplyGroup(queue.group, pass);
-      queue.group.clear();
-    }
+    queue.group.clear();
+  }
+  for (size_t i = 0; i < front.frame->records.size(); ++i) {
+    queue.group.push_back({front.frame, i, front.begin});
+    if (front.frame->records[i].group_continues) continue;
+    ApplyGroup(queue.group, pass);
+    queue.group.clear();
   }
 }
 
@@ -306,7 +317,8 @@ void NodeImpl::ApplyNodeRecord(const Dot& dot, const Record& record, journal::Po
       if (!Orders(each)) pass.closed.emplace_back(id, "the mailbox has moved to the other server; please reconnect");
     }
     Log(journal::LogLevel::kInfo, "generation",
-        {{"number", absl::StrCat(generation())}, {"kind", directory_.generation()->kind == journal::GenerationKind::kPaired ? "paired" : "solo"}});
+        {{"number", absl::StrCat(generation())},
+         {"kind", directory_.generation()->kind == journal::GenerationKind::kPaired ? "paired" : "solo"}});
   } else if (const auto* release = std::get_if<journal::Release>(&record.body)) {
     pass.closed.emplace_back(record.account, "the mailbox moves to the other server; please reconnect");
     releasing_.erase(record.account);

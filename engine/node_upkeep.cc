@@ -40,8 +40,10 @@ void NodeImpl::Tick() {
   if (starting_ && link_ == nullptr && now - started_ms_ >= options_.peer_timeout_ms && !replaying_) {
     Log(LogLevel::kWarning, "starting_without_peer", {{"waited_ms", now - started_ms_}});
     AddProblem("peer_away",
-               {"error", "the other server was not reached at the start; new mail lies on this disk only, and mailboxes "
-                "whose home is there can only be read", "bring it back; nothing else needs to be done"});
+               {"error",
+                "the other server was not reached at the start; new mail lies on this disk only, and mailboxes "
+                "whose home is there can only be read",
+                "bring it back; nothing else needs to be done"});
     pulling_back_.clear();
     FinishStarting();
   }
@@ -53,8 +55,9 @@ void NodeImpl::Tick() {
     const bool full = free_bytes_ < options_.free_bytes_min;
     if (full && !disk_full_) {
       Log(LogLevel::kError, "disk_full", {{"free_bytes", free_bytes_}});
-      AddProblem("disk_full", {"error", absl::StrCat("only ", free_bytes_ >> 20, " MiB are free for ", options_.data_directory),
-                               "make room; mail is refused with a temporary error on both servers until then"});
+      AddProblem("disk_full",
+                 {"error", absl::StrCat("only ", free_bytes_ >> 20, " MiB are free for ", options_.data_directory),
+                  "make room; mail is refused with a temporary error on both servers until then"});
     } else if (!full && disk_full_) {
       Log(LogLevel::kInfo, "disk_has_room", {{"free_bytes", free_bytes_}});
       SolveProblem("disk_full");
@@ -115,8 +118,9 @@ void NodeImpl::ScheduleStore() {
       store_running_ = false;
       if (!status.ok()) {
         Log(LogLevel::kError, "store_failed", {{"error", std::string(status.message())}});
-        AddProblem("store", {"error", absl::StrCat("mail cannot be written to the Maildirs: ", std::string(status.message())),
-                             "check the disk; it is tried again every second, and the journal has everything"});
+        AddProblem("store",
+                   {"error", absl::StrCat("mail cannot be written to the Maildirs: ", std::string(status.message())),
+                    "check the disk; it is tried again every second, and the journal has everything"});
         AfterSafely(kStoreRetryMs, [this] { ScheduleStore(); });
         return;
       }
@@ -129,8 +133,7 @@ void NodeImpl::ScheduleStore() {
 absl::Status NodeImpl::SaveDirectory() {
   if (directory_.version() == directory_saved_) return absl::OkStatus();
   const uint64_t version = directory_.version();
-  absl::Status status =
-      env_.disk.ReplaceDurably(options_.data_directory + "/node/directory", directory_.Encode());
+  absl::Status status = env_.disk.ReplaceDurably(options_.data_directory + "/node/directory", directory_.Encode());
   if (status.ok()) directory_saved_ = version;
   return status;
 }
@@ -165,7 +168,8 @@ void NodeImpl::CheckpointSoon() {
 // A segment goes when it is in the Maildirs, on the peer, and older than what is kept for recovery.
 void NodeImpl::RetireSegments() {
   if (journal_->bytes_on_disk() <= options_.retain_bytes_min) return;
-  if (identity_.peer && (link_ == nullptr || !link_->caught_up() || Unprotected() > 0)) return;  // never past its cursor
+  if (identity_.peer && (link_ == nullptr || !link_->caught_up() || Unprotected() > 0))
+    return;  // never past its cursor
   const journal::Position segment = journal::Position{1} << 32;
   const journal::Position oldest_end = (journal_->oldest() / segment + 1) * segment;
   if (oldest_end > store_->last_checkpoint().position) return;
