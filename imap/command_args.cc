@@ -4,8 +4,6 @@
 #include <limits>
 #include <utility>
 
-#include "imap/date.h"
-
 namespace gemel::imap {
 namespace {
 

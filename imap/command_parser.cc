@@ -6,7 +6,7 @@
 
 #include "imap/command_args.h"
 #include "imap/cursor.h"
-#include "imap/date.h"
+#include "imap/internal_date.h"
 
 namespace gemel::imap {
 namespace {
@@ -256,7 +256,7 @@ bool AppendStart(Cursor& in, CommandBody* out) {
   if (in.Peek() == '"') {
     std::string text;
     if (!in.TakeString(&text) || !in.TakeSpace()) return false;
-    append.internal_date_s = ParseDateTime(text);
+    append.internal_date_s = ParseInternalDate(text);
     if (!append.internal_date_s) return in.Fail("bad date-time, expected \"dd-Mon-yyyy hh:mm:ss +hhmm\"");
   }
   *out = std::move(append);

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "imap/command_args.h"
-#include "imap/date.h"
+#include "imap/internal_date.h"
 
 namespace gemel::imap {
 namespace {
@@ -37,7 +37,7 @@ bool TakeDay(Cursor& in, DayNumber* out) {
   } else if (!in.TakeAtom(&text)) {
     return false;
   }
-  const auto day = ParseDate(text);
+  const auto day = ParseSearchDate(text);
   if (!day) return in.Fail("bad date, expected d-Mon-yyyy");
   *out = *day;
   return true;
