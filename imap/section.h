@@ -47,9 +47,8 @@ class SectionReader {
   std::shared_ptr<const maildir::Body> body_;
   std::vector<FileRange> ranges_;  // one after the other
   size_t range_ = 0;
-  uint64_t at_ = 0;          // file offset within ranges_[range_]
-  bool owes_lf_ = false;     // a CR went out as a piece's last byte; its LF is next
-  bool final_crlf_ = false;  // an empty line closes the chosen header fields
+  uint64_t at_ = 0;       // file offset within ranges_[range_]
+  bool owes_lf_ = false;  // a CR went out as a piece's last byte; its LF is next
   uint64_t bytes_ = 0;
   uint64_t bytes_left_ = 0;
 };
