@@ -35,14 +35,6 @@ std::string ToUpper(std::string_view text) {
   return out;
 }
 
-bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (Upper(a[i]) != Upper(b[i])) return false;
-  }
-  return true;
-}
-
 bool Cursor::Fail(std::string_view why) {
   if (error_.empty()) error_ = why;
   return false;

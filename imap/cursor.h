@@ -5,12 +5,13 @@
 #include <string>
 #include <string_view>
 
+#include "imap/mime_token.h"  // EqualsIgnoringCase
+
 namespace gemel::imap {
 
 bool IsAtomChar(char c);     // ATOM-CHAR
 bool IsAstringChar(char c);  // ASTRING-CHAR
 std::string ToUpper(std::string_view text);
-bool EqualsIgnoringCase(std::string_view a, std::string_view b);  // ASCII
 
 class Cursor {
  public:
