@@ -18,8 +18,7 @@
 // InvalidArgument, 403 PermissionDenied, 404 NotFound, 409 AlreadyExists or FailedPrecondition, 503 Unavailable or
 // ResourceExhausted, 500 anything else. Hashes, never passwords, come this way: gemel(1) hashes.
 //
-// Threads: the loop. Who may connect is the socket's business: it is made 0600, so the daemon's user and root, and the
-// session looks at the peer's uid besides.
+// Threads: the loop. Who may connect is the socket's business: it is made 0600, so root and the daemon's own user may.
 #pragma once
 #include <functional>
 #include <memory>

@@ -110,6 +110,8 @@ const Key kKeys[] = {
      "So many refused commands end an SMTP connection."},
     {"limits", "messages_per_connection", Kind::kCount, &Config::messages_per_connection, 1, 1'000'000'000, "",
      "So many messages end an SMTP connection; the client is told to connect again."},
+    {"limits", "messages_per_mailbox_minute", Kind::kCount, &Config::messages_per_mailbox_minute, 0, 1'000'000'000, "",
+     "So many messages are taken for one account in a minute, more are refused for the moment. 0: no limit."},
 };
 
 struct SectionText {

@@ -64,6 +64,7 @@ struct Config {
   uint64_t received_hops = 50;
   uint64_t errors = 20;
   uint64_t messages_per_connection = 10'000;
+  uint64_t messages_per_mailbox_minute = 0;
 
   bool operator==(const Config&) const = default;
 };
