@@ -53,16 +53,16 @@ class Renderer {
     const PartDescription& description = descriptions_[index];
     const ContentFields& content = description.content;
     const bool message = part.kind == MimePart::Kind::kMessage;
-    const bool text = !message && !description.opaque && IsText(content);
+    const bool text = !message && (description.opaque || IsText(content));
     if (message) {
       out_ += "\"message\" \"rfc822\"";
     } else if (description.opaque) {
-      out_ += "\"application\" \"octet-stream\"";
+      out_ += "\"text\" \"plain\"";
     } else {
       Type(content, text);
     }
     out_ += ' ';
-    Params(content.type ? content.type->params : MimeParams(), text);
+    Params(content.type && !description.opaque ? content.type->params : MimeParams(), text);
     out_ += ' ';
     AppendMimeNString(&out_, content.id);
     out_ += ' ';

@@ -17,7 +17,7 @@ namespace gemel::imap {
 struct PartDescription {
   ContentFields content;
   std::unique_ptr<Envelope> envelope;  // of a message: the whole one, or what a message/rfc822 part holds
-  bool opaque = false;                 // not taken apart though its type asks for it: called application/octet-stream
+  bool opaque = false;  // not taken apart though its type asks for it (no boundary, too deep): shown as text/plain
 };
 
 // Appends the parenthesised list for part `index`. `cuts` gets offsets into *out, in pairs and ascending: BODY is what

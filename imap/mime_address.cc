@@ -118,6 +118,7 @@ class AddressParser {
   // local@host, whose name may follow in a comment; or words without an address, which are a name.
   Result BareAddress() {
     in_.ClearComment();
+    const bool quoted = in_.Is('"');
     std::string local;
     Result result = in_.LocalPart(local);
     bool has_at = false;
@@ -132,12 +133,13 @@ class AddressParser {
     if (!in_.last_comment().empty()) {
       now_.name = in_.last_comment();
     } else if (!has_at) {
-      std::string name = std::move(local);
+      // One word is a mailbox; several, or a quoted one, are a name.
       std::string rest;
       in_.Phrase(rest);
-      if (!rest.empty()) name += " " + rest;
-      now_.mailbox.reset();
-      now_.name = std::move(name);
+      if (quoted || !rest.empty()) {
+        now_.mailbox.reset();
+        now_.name = rest.empty() ? local : local + " " + rest;
+      }
       result = kError;
     }
     return result;

@@ -114,7 +114,7 @@ void ReadParams(TokenReader& in, MimeParams* params) {
     if (result == TokenReader::kEnd) break;
     if (result == TokenReader::kError) {
       if (in.at_end()) break;
-      in.Advance();
+      if (!in.Is(';')) in.Advance();  // ReadParam has taken the one that it began at, if any
       continue;
     }
     ParamPiece piece;

@@ -148,8 +148,7 @@ class StructureParser {
         break;
       case MimePart::Kind::kMultipart: {
         out_.parts_[index].kind = MimePart::Kind::kMultipart;
-        const std::string* boundary = descriptions_[index].content.type->Param("boundary");
-        if (boundary != nullptr && !boundary->empty()) open_.back().boundary = "--" + *boundary;
+        open_.back().boundary = "--" + *descriptions_[index].content.type->Param("boundary");
         break;
       }
       case MimePart::Kind::kMessage: {
@@ -183,12 +182,18 @@ class StructureParser {
           kind = MimePart::Kind::kMessage;
         }
       }
-    } else if (EqualsIgnoringCase(type->type, "multipart") && !type->subtype.empty()) {
+    } else if (EqualsIgnoringCase(type->type, "multipart")) {
       kind = MimePart::Kind::kMultipart;
     } else if (EqualsIgnoringCase(type->type, "message") && EqualsIgnoringCase(type->subtype, "rfc822")) {
       kind = MimePart::Kind::kMessage;
     }
-    if (kind != MimePart::Kind::kLeaf && (open_.size() >= kMimeDepthMax || out_.parts_.size() >= kMimePartsMax)) {
+    bool opaque = false;
+    if (kind == MimePart::Kind::kMultipart) {
+      const std::string* boundary = type->Param("boundary");
+      opaque = boundary == nullptr || boundary->empty();
+    }
+    if (opaque ||
+        (kind != MimePart::Kind::kLeaf && (open_.size() >= kMimeDepthMax || out_.parts_.size() >= kMimePartsMax))) {
       descriptions_[index].opaque = true;
       return MimePart::Kind::kLeaf;
     }

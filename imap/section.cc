@@ -23,19 +23,25 @@ struct Target {
   bool is_message = true;
 };
 
-// RFC 3501, 6.4.5: a message that is no multipart has one part, 1, its body.
+// RFC 3501, 6.4.5: a message that is no multipart has one part, 1, its body. Clients ask for that within a part as
+// well (2.1 where 2 is a text), and get the part.
 absl::StatusOr<Target> FindPart(const std::vector<MimePart>& parts, const std::vector<uint32_t>& path) {
   Target at;
+  bool itself = false;  // the number before this one was that 1
   for (const uint32_t number : path) {
     if (!at.is_message && parts[at.part].kind == MimePart::Kind::kMessage) {
       at = {parts[at.part].children.front(), true};
+      itself = false;
     }
     const MimePart& part = parts[at.part];
     if (part.kind == MimePart::Kind::kMultipart) {
       if (number == 0 || number > part.children.size()) return absl::NotFoundError("no such part");
       at.part = part.children[number - 1];
-    } else if (!at.is_message || number != 1) {
+      itself = false;
+    } else if (number != 1 || itself) {
       return absl::NotFoundError("no such part");
+    } else {
+      itself = true;
     }
     at.is_message = false;
   }
