@@ -153,7 +153,10 @@ class Daemon {
                               static_cast<uint32_t>(config_.messages_per_mailbox_minute)});
     imap_options_.append_bytes_max = config_.message_bytes;
 
-    engine::ListenOptions admin{.name = "admin", .address = "unix:" + config_.admin_socket, .unix_mode = 0600};
+    engine::ListenOptions admin;
+    admin.name = "admin";
+    admin.address = "unix:" + config_.admin_socket;
+    admin.unix_mode = 0600;
     if (auto status = Listen(
             admin,
             [this](Connection& connection) { return engine::MakeAdminSession(*node_, admin_hooks_, connection); });

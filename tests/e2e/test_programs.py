@@ -236,7 +236,7 @@ class Documents(unittest.TestCase):
         self.assertIn("status", top)
         for name in top:
             for full in [f"{name} {sub}" for sub in names(name)] or [name]:
-                self.assertRegex(page, rf"(?m)^\.B gemel {full}( |$)")
+                self.assertRegex(page, rf'(?m)^\.BR? "?gemel {full}["\s]')
 
 
 @unittest.skipUnless(shutil.which("openssl"), "needs openssl")
