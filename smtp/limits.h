@@ -12,8 +12,8 @@
 namespace gemel::smtp {
 
 struct LimitOptions {
-  uint32_t connections_max = 2000;               // SMTP and LMTP together
-  uint32_t connections_per_address_max = 50;     // clients on this host are not counted by address
+  uint32_t connections_max = 4096;               // SMTP and LMTP together
+  uint32_t connections_per_address_max = 200;    // clients on this host are not counted by address
   uint32_t messages_per_mailbox_minute_max = 0;  // what a mail bomb may put into one account
 };
 

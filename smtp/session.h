@@ -28,15 +28,15 @@ enum class Kind : uint8_t {
 
 struct SessionOptions {
   Kind kind = Kind::kLmtp;
-  uint64_t message_bytes_max = 256ull << 20;  // with CRLF line ends (RFC 1870, 3)
+  uint64_t message_bytes_max = 150ull << 20;  // with CRLF line ends (RFC 1870, 3)
   uint64_t line_bytes_max = 1ull << 20;       // of the text; RFC 5321's 1000 is broken too often to be held to
   uint32_t recipients_max = 1000;             // a transaction; at least 100 (RFC 5321, 4.5.3.1.8)
-  uint32_t received_max = 100;                // Received lines that a message may have already (RFC 5321, 6.3)
+  uint32_t received_max = 50;                 // Received lines that a message may have already (RFC 5321, 6.3)
   uint64_t idle_ms = 300'000;                 // RFC 5321, 4.5.3.2.7: at least five minutes
   // Per connection; 0: no limit. Clients on this host are held to them only with `limit_loopback`.
   uint32_t errors_max = 20;          // refused commands since the last message that was stored; then 421
   uint32_t idle_commands_max = 100;  // commands that bring no message nearer (NOOP, RSET, MAIL ...), likewise
-  uint32_t messages_max = 0;
+  uint32_t messages_max = 10'000;
   bool limit_loopback = false;
 };
 
@@ -70,6 +70,9 @@ class Session final : public engine::ProtocolSession {
     kClosed,
   };
   enum PauseReason : uint8_t { kPausePending = 1, kPauseStore = 2, kPauseUnsent = 4 };
+  // What is wrong with the message that is arriving. Where several things are, the last of these is told, however
+  // the message was cut into reads.
+  enum class Refusal : uint8_t { kNone, kHops, kLongLine, kTooBig, kBareLineEnd };
   struct Rcpt {
     std::string address;
     std::vector<size_t> targets;  // indexes into targets_; several for an alias
@@ -123,12 +126,14 @@ class Session final : public engine::ProtocolSession {
   void OnData(std::string_view arguments);
   void OnBdat(std::string_view arguments);
   const char* NotReady() const;  // why no message may begin now; nullptr: it may
+  bool EnoughMessages() const;
   void BeginMessage();
   size_t ConsumeData(std::string_view bytes);
   size_t ConsumeChunk(std::string_view bytes);
   void EndOfChunk();
   void Take(std::string_view lf_bytes, uint64_t lines);  // a part of the message
-  void RefuseMessage(std::string_view reply);            // the rest is swallowed
+  void RefuseMessage(Refusal reason);                    // the rest is swallowed
+  std::string_view RefusalReply() const;
   void EndOfMessage();
   void Stored(const std::vector<absl::Status>& results);
   void ReplyToMessage(const std::vector<absl::Status>& results);
@@ -168,8 +173,8 @@ class Session final : public engine::ProtocolSession {
   std::vector<Rcpt> rcpts_;
   std::vector<Target> targets_;
   std::unique_ptr<engine::Delivery> delivery_;
-  std::string refusal_;        // the reply to a message that is being swallowed; "": it is being stored
-  bool chunk_orphan_ = false;  // the BDAT in progress belongs to no transaction; refusal_ is its reply
+  Refusal refusal_ = Refusal::kNone;
+  const char* chunk_reply_ = nullptr;  // to the BDAT in progress if it belongs to no transaction
   bool chunk_last_ = false;
   uint64_t chunk_bytes_left_ = 0;
   uint64_t crlf_bytes_ = 0;  // of the message so far

@@ -83,8 +83,7 @@ void Session::OnMail(std::string_view arguments) {
   smtputf8_ = false;
   if (!MailParameters(path->rest)) return;
   if (path->non_ascii && !smtputf8_) return Refuse("553 5.6.7 That address needs SMTPUTF8");
-  if (limited() && options_->messages_max != 0 && messages_ >= options_->messages_max) {
-    Log("refused", "too many messages");
+  if (EnoughMessages()) {  // the last of them were refused
     return Close("421 4.7.0 " + service_.host_name() + " Enough messages for one connection");
   }
   const absl::Status accepting = service_.AcceptingMail();

@@ -45,10 +45,14 @@ const char* Session::NotReady() const {
   return lmtp() ? "503 5.5.1 No valid recipients" : "554 5.5.1 No valid recipients";  // RFC 2033, 4.2
 }
 
+bool Session::EnoughMessages() const {
+  return limited() && options_->messages_max != 0 && messages_ >= options_->messages_max;
+}
+
 void Session::BeginMessage() {
   ++messages_;
   crlf_bytes_ = 0;
-  refusal_.clear();
+  refusal_ = Refusal::kNone;
   data_ = {};
   chunks_ = {};
   header_ = {};
@@ -70,10 +74,8 @@ size_t Session::ConsumeData(std::string_view bytes) {
   const uint64_t lines_before = data_.lines();
   const size_t used = data_.Feed(bytes.substr(0, kSliceBytes), &decoded);
   Take(decoded, data_.lines() - lines_before);
-  if (data_.bare_lf() || data_.bare_cr()) {
-    RefuseMessage("550 5.6.11 The message has a bare CR or LF: its lines must end with CRLF");
-  }
-  if (data_.line_bytes_longest() > options_->line_bytes_max) RefuseMessage("550 5.6.0 The message has too long a line");
+  if (data_.bare_lf() || data_.bare_cr()) RefuseMessage(Refusal::kBareLineEnd);
+  if (data_.line_bytes_longest() > options_->line_bytes_max) RefuseMessage(Refusal::kLongLine);
   if (data_.done()) EndOfMessage();
   return used;
 }
@@ -94,15 +96,15 @@ void Session::OnBdat(std::string_view arguments) {
   state_ = State::kChunk;
   if (!chunking_) {
     if (const char* reason = NotReady()) {
-      chunk_orphan_ = true;
-      refusal_ = reason;
+      chunk_reply_ = reason;
     } else {
       BeginMessage();
       chunking_ = true;
     }
   }
-  if (!chunk_orphan_ && size > options_->message_bytes_max - std::min(crlf_bytes_, options_->message_bytes_max)) {
-    RefuseMessage("552 5.3.4 Message too big");
+  if (chunk_reply_ == nullptr &&
+      size > options_->message_bytes_max - std::min(crlf_bytes_, options_->message_bytes_max)) {
+    RefuseMessage(Refusal::kTooBig);
   }
   if (size == 0) EndOfChunk();
 }
@@ -111,7 +113,7 @@ size_t Session::ConsumeChunk(std::string_view bytes) {
   const size_t used = static_cast<size_t>(std::min<uint64_t>({bytes.size(), chunk_bytes_left_, kSliceBytes}));
   if (used == 0) return 0;
   chunk_bytes_left_ -= used;
-  if (delivery_ != nullptr && refusal_.empty()) {
+  if (chunk_reply_ == nullptr) {
     std::string& decoded = DecodedBytes();
     const uint64_t lines_before = chunks_.lines();
     chunks_.Feed(bytes.substr(0, used), &decoded);
@@ -123,12 +125,12 @@ size_t Session::ConsumeChunk(std::string_view bytes) {
 
 void Session::EndOfChunk() {
   state_ = State::kCommand;
-  if (std::exchange(chunk_orphan_, false)) return Refuse(std::exchange(refusal_, {}));
+  if (chunk_reply_ != nullptr) return Refuse(std::exchange(chunk_reply_, nullptr));
   if (!chunk_last_) {
-    if (refusal_.empty()) return Reply("250 2.0.0 Ok");
+    if (refusal_ == Refusal::kNone) return Reply("250 2.0.0 Ok");
     // RFC 3030, 2: only the last chunk is answered for each recipient of LMTP.
-    Log("rejected", refusal_);
-    const std::string reply = std::exchange(refusal_, {});
+    const std::string_view reply = RefusalReply();
+    Log("rejected", reply);
     ResetTransaction();
     return Refuse(reply);
   }
@@ -139,21 +141,34 @@ void Session::EndOfChunk() {
 }
 
 void Session::Take(std::string_view lf_bytes, uint64_t lines) {
-  if (!refusal_.empty() || lf_bytes.empty()) return;
+  if (lf_bytes.empty()) return;
   crlf_bytes_ += lf_bytes.size() + lines;
   header_.Feed(lf_bytes);
-  if (crlf_bytes_ > options_->message_bytes_max) return RefuseMessage("552 5.3.4 Message too big");
-  if (header_.received_count() > options_->received_max) {
-    return RefuseMessage("554 5.4.6 Too many hops: the message goes in circles");
-  }
-  delivery_->Write(lf_bytes);
+  if (crlf_bytes_ > options_->message_bytes_max) RefuseMessage(Refusal::kTooBig);
+  if (header_.received_count() > options_->received_max) RefuseMessage(Refusal::kHops);
+  if (delivery_ != nullptr) delivery_->Write(lf_bytes);
 }
 
-void Session::RefuseMessage(std::string_view reply) {
-  if (!refusal_.empty()) return;
-  refusal_ = reply;
+void Session::RefuseMessage(Refusal reason) {
+  refusal_ = std::max(refusal_, reason);
   delivery_.reset();
   UpdatePause(kPauseStore, false);
+}
+
+std::string_view Session::RefusalReply() const {
+  switch (refusal_) {
+    case Refusal::kNone:
+      break;
+    case Refusal::kHops:
+      return "554 5.4.6 Too many hops: the message goes in circles";
+    case Refusal::kLongLine:
+      return "550 5.6.0 The message has too long a line";
+    case Refusal::kTooBig:
+      return "552 5.3.4 Message too big";
+    case Refusal::kBareLineEnd:
+      return "550 5.6.11 The message has a bare CR or LF: its lines must end with CRLF";
+  }
+  return "451 4.3.0 Not stored, try again";
 }
 
 std::string Session::MessageLabel() const { return absl::StrCat(connection_.session_id(), ".", messages_); }
@@ -183,10 +198,10 @@ std::string Session::TraceFor(const Target& target) const {
 }
 
 void Session::EndOfMessage() {
-  if (!refusal_.empty()) {
+  if (refusal_ != Refusal::kNone) {
     state_ = State::kCommand;
-    Log("rejected", refusal_);
-    const std::string reply = std::exchange(refusal_, {});
+    const std::string_view reply = RefusalReply();
+    Log("rejected", reply);
     const size_t replies = lmtp() ? rcpts_.size() : 1;
     ResetTransaction();
     for (size_t i = 1; i < replies; ++i) Reply(reply);
@@ -206,6 +221,8 @@ void Session::Stored(const std::vector<absl::Status>& results) {
   state_ = State::kCommand;
   ReplyToMessage(results);
   ResetTransaction();
+  // Not at the next MAIL: an MTA that keeps connections would put that message off.
+  if (EnoughMessages()) Close("421 4.7.0 " + service_.host_name() + " Enough messages for one connection");
   ConsumePending();
   // A command boundary even if nothing was waiting.
   if (state_ == State::kCommand && shutting_down_) Close("421 4.3.2 " + service_.host_name() + " is going down");
@@ -283,8 +300,8 @@ void Session::ResetTransaction() {
   rcpts_.clear();
   targets_.clear();
   delivery_.reset();
-  refusal_.clear();
-  chunk_orphan_ = false;
+  refusal_ = Refusal::kNone;
+  chunk_reply_ = nullptr;
   UpdatePause(kPauseStore, false);
 }
 
