@@ -1,0 +1,217 @@
+// Materialises accounts on disk: Maildir++ files and the SQLite index, from what the engine has applied.
+//
+//   <root>/accounts/<domain>/<local>/{Maildir,index.sqlite,base,expunged,spool}      names percent-encoded
+//
+// Nothing here is on the way of an acknowledgement. The engine enqueues batches; RunOnce works them off (StoreThread
+// in production; tests call it themselves), a checkpoint makes all of it durable with one syncfs and writes
+// <root>/checkpoint, which says from where the journal must be replayed. Every operation is idempotent, so that a
+// replay over newer files does no harm; each says in store.cc what a crash between two of its system calls leaves.
+//
+// Threads: Enqueue, backlog_bytes, Load, OpenBody, cached structures: any thread. RunOnce, Checkpoint: one at a time.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "journal/disk.h"
+#include "journal/journal.h"
+#include "maildir/account_state.h"
+
+namespace gemel::maildir {
+
+// ---- what the engine tells the store; each carries the values after the change ----
+
+// Mailbox made, renamed, or its row changed (UIDNEXT, HIGHESTMODSEQ, keywords): name decides.
+struct PutMailbox {
+  MailboxId mailbox;
+  std::string name;
+  uint32_t uid_validity = 0;
+  Uid uid_next = 1;
+  ModSeq highest_modseq = 0;
+  SpecialUse special_use = SpecialUse::kNone;
+  std::vector<std::string> keywords;
+};
+struct DropMailbox {  // its messages went before
+  MailboxId mailbox;
+};
+// Where the body of a new message comes from.
+struct InlineBody {
+  std::shared_ptr<const std::string> bytes;  // LF form, without the trace
+};
+struct SpooledBody {
+  Dot body;            // first chunk
+  bool done = false;   // the last message made of it: the spool goes
+};
+struct PutMessage {
+  MailboxId mailbox;
+  Message message;
+  std::vector<std::string> keywords;  // names
+  std::string trace;
+  std::variant<InlineBody, SpooledBody> body;
+};
+// The same message, in a second mailbox (a hard link) or in another (a rename). `message` is the new one.
+struct CopyMessage {
+  MailboxId from;
+  Dot source;
+  MailboxId to;
+  Message message;
+  std::vector<std::string> keywords;
+};
+struct MoveMessage {
+  MailboxId from;
+  MailboxId to;
+  Uid old_uid = 0;
+  ModSeq vanished_modseq = 0;  // of the old UID
+  Message message;
+  std::vector<std::string> keywords;
+};
+// Flags in journal and index at once, in the file's name at the checkpoint (budget.md, choice 4).
+struct PutFlags {
+  MailboxId mailbox;
+  Message message;
+  std::vector<std::string> keywords;
+};
+struct DropMessage {
+  MailboxId mailbox;
+  Dot dot;
+  Uid uid = 0;
+  ModSeq modseq = 0;  // of its going
+};
+struct PutSubscriptions {
+  std::vector<std::string> names;
+};
+// A delivery that waits for its Place: body kept in the spool under the Deliver's dot, row kept in the index.
+struct PutUnplaced {
+  Unplaced unplaced;
+  std::string trace;
+  std::variant<InlineBody, SpooledBody> body;
+};
+struct PlaceMessage {  // the unplaced one has its place now
+  MailboxId mailbox;
+  Message message;
+  std::vector<std::string> keywords;
+};
+// Part of a body that is too large for one record, or is shared by several Delivers. Belongs to no account.
+struct SpoolChunk {
+  Dot body;
+  uint64_t offset = 0;
+  bool last = false;
+  std::string bytes;
+};
+struct SpoolDrop {
+  Dot body;
+};
+
+using StoreOp = std::variant<PutMailbox, DropMailbox, PutMessage, CopyMessage, MoveMessage, PutFlags, DropMessage,
+                             PutSubscriptions, PutUnplaced, PlaceMessage, SpoolChunk, SpoolDrop>;
+
+// The operations of one or more whole groups of records.
+struct StoreBatch {
+  struct Item {
+    AccountId account;  // zero for spool operations
+    StoreOp op;
+  };
+  std::vector<Item> items;
+  std::shared_ptr<const journal::VectorClock> applied;  // after it: what the touched accounts' rows then cover
+  journal::Position position = 0;                       // the journal is materialised up to here after it
+};
+
+struct CheckpointInfo {
+  journal::Position position = 0;   // everything before it is in the store, durably
+  journal::VectorClock applied;
+};
+
+// A message's file (trace and body, LF form). Reading is thread-safe.
+class Body {
+ public:
+  virtual ~Body() = default;
+  virtual uint64_t bytes() const = 0;
+  virtual absl::StatusOr<std::string> Read(uint64_t offset, size_t bytes) const = 0;
+};
+
+// A file in new/ or cur/ that no record made: another program put it there.
+struct Stranger {
+  MailboxId mailbox;
+  std::string path;
+  int64_t mtime_s = 0;
+  uint64_t bytes = 0;
+  Flags flags = 0;  // from its name, where it lay in cur/
+};
+
+struct StoreOptions {
+  std::string root;
+  size_t index_rows_at_once = 64;           // rows kept in memory per account before they are written
+  size_t spool_memory_bytes = 1024 * 1024;  // single-chunk bodies up to this stay in memory
+};
+
+class Store {
+ public:
+  static absl::StatusOr<std::unique_ptr<Store>> Open(journal::Disk& disk, StoreOptions options);
+  virtual ~Store() = default;
+
+  // Says where an account lies; before anything else about it, also at every start. Idempotent.
+  virtual void Know(const AccountId& account, const std::string& name) = 0;
+
+  virtual void Enqueue(StoreBatch batch) = 0;
+  virtual size_t backlog_bytes() const = 0;  // not yet materialised; the engine's back-pressure
+  virtual size_t backlog_items() const = 0;
+  // Works off what is queued, at most about `items`. False: nothing was there. An error (disk full, failed write)
+  // keeps the rest queued; call again later. It names the file.
+  virtual absl::StatusOr<bool> RunOnce(size_t items) = 0;
+
+  // All that was worked off so far becomes durable: pending rows and renames, syncfs, then the checkpoint file.
+  virtual absl::StatusOr<CheckpointInfo> Checkpoint() = 0;
+  virtual CheckpointInfo last_checkpoint() const = 0;  // as found at Open, later as written
+
+  // The account as of all that was enqueued before (works its part of the queue off first). NotFound: no index and
+  // no base: a new account. DataLoss: the index is damaged or missing although the account has a Maildir: set aside
+  // as index.sqlite.damaged-<n>; the engine rebuilds from base and journal.
+  virtual absl::StatusOr<AccountState> Load(const AccountId& account) = 0;
+  // Writes the whole of `state` anew: after a rebuild.
+  virtual absl::Status Rewrite(const AccountState& state) = 0;
+
+  // Also finds bodies that are still queued. NotFound: the file is gone: the engine restores it.
+  virtual absl::StatusOr<std::shared_ptr<Body>> OpenBody(const AccountId& account, const MailboxId& mailbox,
+                                                         const Message& message) = 0;
+  // Puts back a file that was deleted or damaged behind our back.
+  virtual absl::Status RestoreBody(const AccountId& account, const MailboxId& mailbox, const Message& message,
+                                   std::string_view trace_and_body) = 0;
+
+  // Compares files with `state` (after a crash; at scrub): renames what has the wrong name, removes our own files
+  // that no message names, and returns the messages whose file is missing or of the wrong size.
+  // `check_content_of`: these dots' files are read and their SHA-256 returned by the callback are compared.
+  struct MissingBody {
+    MailboxId mailbox;
+    Message message;
+  };
+  virtual absl::StatusOr<std::vector<MissingBody>> Reconcile(const AccountState& state) = 0;
+
+  // Cheap when no directory changed since the last call.
+  virtual absl::StatusOr<std::vector<Stranger>> FindStrangers(const AccountState& state) = 0;
+  virtual absl::StatusOr<std::string> ReadStranger(const Stranger& stranger) = 0;  // bytes as they are
+  virtual absl::Status RemoveStranger(const Stranger& stranger) = 0;               // after its adoption is durable
+
+  // Rendered ENVELOPE, BODYSTRUCTURE and the like, cached by the protocol layer under the message's GUID; opaque.
+  virtual std::optional<std::string> CachedStructure(const AccountId& account, const Guid& guid) = 0;
+  virtual std::vector<std::optional<std::string>> CachedStructures(const AccountId& account,
+                                                                   const std::vector<Guid>& guids) = 0;
+  virtual void CacheStructure(const AccountId& account, const Guid& guid, std::string bytes) = 0;
+
+  // Metadata that outlives the journal's segments (design 3, Base).
+  virtual absl::Status WriteBase(const AccountState& state) = 0;
+  virtual absl::StatusOr<AccountState> ReadBase(const AccountId& account) = 0;  // NotFound: none. DataLoss: damaged
+
+  // Dovecot 2.3 finds its UIDs, flags, keywords: dovecot-uidlist, dovecot-keywords, subscriptions, renamed files.
+  virtual absl::Status WriteDovecotFiles(const AccountState& state) = 0;
+
+  virtual std::string AccountDirectory(const AccountId& account) const = 0;
+};
+
+}  // namespace gemel::maildir
