@@ -186,7 +186,8 @@ class Dovecot:
                     pass
         return total
 
-    def wait_on_disk(self, total, seconds_max):
+    def settle(self, total, seconds_max=60):
+        """Waits until every node has `total` letters on its disk."""
         end = time.monotonic() + seconds_max
         while True:
             counts = [self.messages_on_disk(node) for node in self.nodes]
