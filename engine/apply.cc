@@ -59,7 +59,6 @@ void On(Step& step, const Deliver& deliver) {
     maildir::Unplaced unplaced{message, wanted, deliver.keywords};
     step.state.unplaced.emplace(step.dot, unplaced);
     step.Store(maildir::PutUnplaced{std::move(unplaced), deliver.trace, BodyOf(step, deliver)});
-    step.effects.to_place.push_back(step.dot);
     return;
   }
   message.uid = deliver.order->uid;
@@ -71,6 +70,7 @@ void On(Step& step, const Deliver& deliver) {
   step.Store(maildir::PutMessage{mailbox->id, message, deliver.keywords, deliver.trace, BodyOf(step, deliver)});
   step.effects.Event(mailbox->id, EventKind::kNew, message.uid, message.modseq);
   step.effects.copied.emplace_back(0, message.uid);
+  step.effects.uid_validity = mailbox->uid_validity;
 }
 
 void On(Step& step, const journal::Place& place) {
@@ -78,10 +78,7 @@ void On(Step& step, const journal::Place& place) {
   for (const journal::PlacedMessage& placed : place.messages) {
     const auto found = step.state.unplaced.find(placed.message);
     if (found == step.state.unplaced.end()) continue;
-    if (mailbox == nullptr) {  // deleted between the home's Place and now: it must be placed anew
-      step.effects.to_place.push_back(placed.message);
-      continue;
-    }
+    if (mailbox == nullptr) continue;  // deleted between the home's Place and now: the home places it anew
     Message message = found->second.message;
     message.uid = placed.uid;
     message.modseq = place.modseq;
@@ -165,6 +162,7 @@ void On(Step& step, const journal::Copy& copy) {
   step.Store(maildir::CopyMessage{copy.from, copy.source, to->id, message, std::move(keywords)});
   step.effects.Event(to->id, EventKind::kNew, message.uid, message.modseq);
   step.effects.copied.emplace_back(old_uid, message.uid);
+  step.effects.uid_validity = to->uid_validity;
 }
 
 void On(Step& step, const journal::Move& move) {
@@ -193,6 +191,7 @@ void On(Step& step, const journal::Move& move) {
     step.effects.Event(to->id, EventKind::kNew, message.uid, message.modseq);
     step.effects.copied.emplace_back(old_uid, message.uid);
   }
+  step.effects.uid_validity = to->uid_validity;
 }
 
 void PutSubscriptions(Step& step) {
@@ -214,8 +213,6 @@ void On(Step& step, const journal::MailboxCreate& create) {
   step.Store(maildir::PutMailbox{mailbox.id, mailbox.name, mailbox.uid_validity, mailbox.uid_next,
                                  mailbox.highest_modseq, mailbox.special_use, mailbox.keywords});
   if (create.subscribed && step.state.subscriptions.insert(create.name).second) PutSubscriptions(step);
-  // Letters that came before their mailbox.
-  for (const auto& [dot, unplaced] : step.state.unplaced) step.effects.to_place.push_back(dot);
 }
 
 void On(Step& step, const journal::MailboxRename& rename) {

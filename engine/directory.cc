@@ -147,7 +147,7 @@ absl::Status Directory::ResolveInto(std::string address, const std::vector<std::
     }
     if (!out.empty()) return absl::OkStatus();
     for (const auto& [id, account] : accounts_) {
-      const bool here = domain.empty() || absl::EndsWith(FoldAddress(account.name), absl::StrCat("@", domain));
+      const bool here = domain.empty() || FoldAddress(account.name).ends_with("@" + domain);
       if (here && account.exists.value && account.enabled.value) {
         out.push_back({&account, ""});
         return absl::OkStatus();

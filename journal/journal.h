@@ -33,7 +33,7 @@ struct Frame {
   Seq first_seq = 0;
   uint32_t count = 0;
   Hlc base = 0;
-  VectorClock applied;      // the creator's, when it wrote the frame (absolute, after delta decoding)
+  VectorClock applied;      // the creator's, when it appended the frame's first record
   uint64_t chain = 0;       // hash over the origin's previous frame's chain and this frame: equal histories, equal chain
   std::string shipped;      // header and payload
   std::vector<Record> records;  // decoded; [i] has seq first_seq + i
@@ -41,10 +41,11 @@ struct Frame {
 };
 
 struct JournalOptions {
-  std::string directory;
+  std::string directory;                        // absolute; made, with parents, if missing
   int zstd_level = 1;                           // 0: none
   uint64_t segment_bytes = 64ull * 1024 * 1024; // zero-filled when made, recycled when retired
   size_t frame_bytes_max = 1024 * 1024;         // of uncompressed payload; a record never spans frames
+  Random* random = nullptr;                     // for the segments' salts; nullptr: the system's
 };
 
 struct Recovered {
@@ -78,6 +79,8 @@ class Journal {
   virtual Seq Append(std::vector<Record> records, const VectorClock& applied) = 0;
   // Queues a frame as the peer shipped it. It is verified in CommitOnce.
   virtual void AppendReceived(std::string shipped) = 0;
+  // Called, with no lock held, by whoever has queued something. One at a time; an empty function ends it.
+  virtual void SetWake(std::function<void()> wake) = 0;
   // Queued and not yet durable; callers stop taking mail above their limit.
   virtual size_t pending_bytes() const = 0;
 
@@ -122,9 +125,8 @@ class ShipCursor {
   virtual Position position() const = 0;
 };
 
-// Decodes and verifies a shipped frame by itself. `previous_chain`: nullopt skips the chain's check.
-// `previous_applied`: what its clock is delta-coded against.
-absl::StatusOr<Frame> DecodeShipped(std::string_view shipped, std::optional<uint64_t> previous_chain,
-                                    const VectorClock& previous_applied);
+// Decodes and verifies a shipped frame by itself. `previous_chain`: of the origin's frame before it (0: there is
+// none); nullopt skips that check. DataLoss: damaged. Unimplemented: whole, but newer than this program.
+absl::StatusOr<Frame> DecodeShipped(std::string_view shipped, std::optional<uint64_t> previous_chain);
 
 }  // namespace gemel::journal
