@@ -105,7 +105,9 @@ int RunDeliver(const Shared& shared, DeliverCommand& command) {
     row.Set("visible_per_s", static_cast<double>(result->accepted_messages) / slowest_seconds);
   }
   Print(row, shared.json);
+  size_t left = 10;  // enough to see what is wrong
   for (const auto& [line, times] : result->refusals) {
+    if (left-- == 0) break;
     std::fprintf(stderr, "gemel-perf: %llu times: %s\n", static_cast<unsigned long long>(times), line.c_str());
   }
   return code;
