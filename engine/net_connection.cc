@@ -449,7 +449,7 @@ void SocketConnection::OnDeadline() {
   const uint64_t now_ms = loop_.NowMillis();
   if (deadline_ms_ != 0 && deadline_ms_ <= now_ms) {
     if (state_ == State::kOpen && handshaking_) {
-      return FailHandshake(absl::DeadlineExceededError("no TLS handshake in time"));
+      FailHandshake(absl::DeadlineExceededError("no TLS handshake in time"));
     }
     return Die();
   }

@@ -28,8 +28,8 @@ enum class Kind { kArgon, kCrypt, kDigest, kPlain };
 struct Scheme {
   const char* name;
   Kind kind;
-  const char* prefix;      // of kArgon and kCrypt; "": any that libxcrypt knows
-  const char* digest;      // of kDigest, as OpenSSL calls it
+  const char* prefix;  // of kArgon and kCrypt; "": any that libxcrypt knows
+  const char* digest;  // of kDigest, as OpenSSL calls it
   bool salted;
 };
 constexpr Scheme kSchemes[] = {
@@ -58,8 +58,8 @@ struct Parsed {
 absl::StatusOr<Parsed> Parse(std::string_view stored) {
   const size_t end = stored.find('}');
   if (!stored.starts_with('{') || end == std::string_view::npos) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a password hash begins with its scheme, such as {ARGON2ID}; accepted: ", AcceptedPasswordSchemes()));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a password hash begins with its scheme, such as {ARGON2ID}; accepted: ", AcceptedPasswordSchemes()));
   }
   std::string name = absl::AsciiStrToUpper(absl::string_view(stored.data() + 1, end - 1));
   Parsed parsed;
@@ -77,9 +77,9 @@ absl::StatusOr<Parsed> Parse(std::string_view stored) {
   const bool known_encoding = encoding.empty() || (parsed.scheme != nullptr && parsed.scheme->kind == Kind::kDigest &&
                                                    (parsed.hex || encoding == "B64" || encoding == "BASE64"));
   if (parsed.scheme == nullptr || !known_encoding) {
-    return absl::InvalidArgumentError(absl::StrCat("password scheme {", absl::CEscape(name), encoding.empty() ? "" : ".",
-                                                   absl::CEscape(encoding), "} is not accepted; accepted: ",
-                                                   AcceptedPasswordSchemes()));
+    return absl::InvalidArgumentError(absl::StrCat("password scheme {", absl::CEscape(name),
+                                                   encoding.empty() ? "" : ".", absl::CEscape(encoding),
+                                                   "} is not accepted; accepted: ", AcceptedPasswordSchemes()));
   }
   return parsed;
 }
@@ -112,7 +112,8 @@ absl::Status CheckArgon(const Parsed& parsed) {
 absl::Status CheckCrypt(const Parsed& parsed) {
   if (!parsed.hash.starts_with(parsed.scheme->prefix)) return Bad(parsed, "it begins differently");
   const int salt = crypt_checksalt(parsed.hash.c_str());
-  if (salt != CRYPT_SALT_OK && salt != CRYPT_SALT_METHOD_LEGACY) return Bad(parsed, "the system's crypt() does not know it");
+  if (salt != CRYPT_SALT_OK && salt != CRYPT_SALT_METHOD_LEGACY)
+    return Bad(parsed, "the system's crypt() does not know it");
   const std::string& hash = parsed.hash;
   if (hash.starts_with("$2") && hash.size() > 6) {
     uint32_t cost = 0;

@@ -45,6 +45,7 @@ struct Prepared {
   size_t queued_bytes = 0;  // of the items that end with it
   Position begin = 0;
   Position end = 0;
+  bool fills_gap = false;  // goes back to where it was lost, or, where there is no room, behind the newest
 };
 
 class JournalImpl : public Journal {
@@ -105,6 +106,8 @@ class JournalImpl : public Journal {
   absl::Status PrepareOwn(Item item);
   absl::Status FinishOwnFrame();
   void PrepareReceived(Item item, std::vector<absl::Status>* rejected);
+  bool PrepareRefetched(const FrameHeader& header, Prepared prepared);
+  absl::Status WriteRepairs(std::vector<Prepared>* batch);
   absl::Status Roll();
   absl::Status WriteBatch(std::vector<Prepared>* batch);
   std::vector<Committed> Publish(std::vector<Prepared> batch);
@@ -135,7 +138,10 @@ class JournalImpl : public Journal {
   SegmentStore store_;
   std::unique_ptr<File> file_;
   std::deque<Prepared> ready_;
-  Tips prepared_tips_;  // durable_tips_ <= prepared_tips_: what is in ready_ goes beyond the disk
+  std::deque<Prepared> repairs_;  // with their places; before all in ready_
+  std::vector<Gap> gaps_;
+  std::vector<Hole> holes_;  // begin moves up as they are filled
+  Tips prepared_tips_;       // durable_tips_ <= prepared_tips_: what is in ready_ goes beyond the disk
   Tips durable_tips_;
   std::string payload_;          // of the own frame that is being filled
   std::shared_ptr<Frame> open_;  // that frame; none: nothing begun
@@ -146,7 +152,6 @@ class JournalImpl : public Journal {
   VectorClock held_;
   Position end_ = 0;
   std::vector<SegmentInfo> segments_;
-  std::vector<Recovered::Missing> missing_;
   uint64_t bytes_on_disk_ = 0;
   std::map<Origin, std::deque<std::pair<Seq, uint64_t>>> chains_;
 };
@@ -165,7 +170,8 @@ absl::Status JournalImpl::Init(Recovered* recovered) {
   if (absl::Status s = store_.Open(); !s.ok()) return s;
   segments_ = std::move(recovery->segments);
   durable_tips_ = prepared_tips_ = recovery->tips;
-  missing_ = recovery->missing;
+  gaps_ = recovery->gaps;
+  holes_ = recovery->holes;
   end_ = recovery->end;
   if (segments_.empty() || SegmentOf(end_) != segments_.back().number) {
     // The very first start, or a last segment of which nothing can be read.
@@ -183,7 +189,7 @@ absl::Status JournalImpl::Init(Recovered* recovered) {
   recovered->end = end_;
   recovered->cut_bytes = recovery->cut_bytes;
   recovered->problems = std::move(recovery->problems);
-  recovered->missing = std::move(recovery->missing);
+  for (const Gap& gap : gaps_) recovered->missing.push_back({gap.origin, gap.first, gap.last});
   return absl::OkStatus();
 }
 
@@ -235,6 +241,7 @@ absl::StatusOr<std::vector<Committed>> JournalImpl::CommitOnce(std::vector<absl:
 absl::Status JournalImpl::Gather(std::vector<absl::Status>* rejected) {
   size_t bytes = 0;
   for (const Prepared& prepared : ready_) bytes += prepared.frame->shipped.size();
+  for (const Prepared& prepared : repairs_) bytes += prepared.frame->shipped.size();
   while (bytes < kCommitBytesMax) {
     Item item;
     {
@@ -323,12 +330,16 @@ void JournalImpl::PrepareReceived(Item item, std::vector<absl::Status>* rejected
   }
   const auto it = prepared_tips_.find(frame->origin);
   const Tip tip = it == prepared_tips_.end() ? Tip{} : it->second;
-  if (frame->last_seq() <= tip.seq) return drop(absl::OkStatus());
+  absl::StatusOr<FrameHeader> header = DecodeFrameHeader(item.received);
+  if (frame->last_seq() <= tip.seq) {
+    Prepared prepared{.frame = std::make_shared<Frame>(*std::move(frame)), .queued_bytes = item.bytes};
+    if (PrepareRefetched(*header, std::move(prepared))) return;
+    return drop(absl::OkStatus());  // held already
+  }
   if (frame->first_seq != tip.seq + 1) {
     return drop(
         absl::OutOfRangeError("frame " + name + " does not continue what is held, up to " + std::to_string(tip.seq)));
   }
-  absl::StatusOr<FrameHeader> header = DecodeFrameHeader(item.received);
   if (header->previous_chain != tip.chain) {
     return drop(absl::DataLossError("frame " + name + " belongs to another history of its origin"));
   }
@@ -337,6 +348,53 @@ void JournalImpl::PrepareReceived(Item item, std::vector<absl::Status>* rejected
   }
   prepared_tips_[frame->origin] = {frame->last_seq(), frame->chain};
   ready_.push_back({.frame = std::make_shared<Frame>(*std::move(frame)), .queued_bytes = item.bytes});
+}
+
+// A frame that was damaged here. False: it was not.
+bool JournalImpl::PrepareRefetched(const FrameHeader& header, Prepared prepared) {
+  const auto gap = std::find_if(gaps_.begin(), gaps_.end(), [&](const Gap& g) {
+    return g.origin == header.origin && g.first <= header.first_seq && header.last_seq() <= g.last;
+  });
+  if (gap == gaps_.end()) return false;
+  const Position behind = gap->behind;
+  if (!FillGap(header, &gaps_)) return false;
+  prepared.fills_gap = true;
+  const uint64_t bytes = StoredBytes(header.shipped_bytes());
+  // Any hole before the gap's next frame keeps the origin's order; the first that has room is where it was, unless
+  // several origins' frames were lost side by side.
+  const auto hole = std::find_if(holes_.begin(), holes_.end(),
+                                 [&](const Hole& h) { return h.end <= behind && h.end - h.begin >= bytes; });
+  if (hole == holes_.end()) {
+    ready_.push_back(std::move(prepared));
+    return true;
+  }
+  prepared.begin = hole->begin;
+  prepared.end = hole->begin += bytes;
+  if (hole->begin == hole->end) holes_.erase(hole);
+  repairs_.push_back(std::move(prepared));
+  return true;
+}
+
+absl::Status JournalImpl::WriteRepairs(std::vector<Prepared>* batch) {
+  while (!repairs_.empty()) {
+    Prepared& prepared = repairs_.front();
+    const SegmentNumber number = SegmentOf(prepared.begin);
+    const auto segment = std::find_if(segments_.begin(), segments_.end(),
+                                      [number](const SegmentInfo& info) { return info.number == number; });
+    if (segment != segments_.end()) {  // else retired meanwhile: nothing to mend
+      write_buffer_.clear();
+      StoreFrame({.shipped_bytes = 0, .position = prepared.begin, .synced_to = prepared.begin}, prepared.frame->shipped,
+                 segment->salt, &write_buffer_);
+      absl::StatusOr<std::unique_ptr<File>> file =
+          disk_.Open(SegmentPath(options_.directory, number), OpenMode::kReadWrite);
+      if (!file.ok()) return file.status();
+      if (absl::Status s = (*file)->WriteAt(OffsetOf(prepared.begin), write_buffer_); !s.ok()) return s;
+      if (absl::Status s = (*file)->DataSync(); !s.ok()) return absl::UnavailableError(std::string(s.message()));
+    }
+    batch->push_back(std::move(prepared));
+    repairs_.pop_front();
+  }
+  return absl::OkStatus();
 }
 
 // Goes on in a new segment. Everything in the old one is durable.
@@ -364,6 +422,7 @@ absl::Status JournalImpl::Roll() {
 
 // Writes as many frames as fit the segment, with one write and one sync.
 absl::Status JournalImpl::WriteBatch(std::vector<Prepared>* batch) {
+  if (!repairs_.empty()) return WriteRepairs(batch);  // a commit of their own, so that an error loses nothing else
   if (ready_.empty()) return absl::OkStatus();
   if (OffsetOf(end_) + StoredBytes(ready_.front().frame->shipped.size()) > segments_.back().segment_bytes) {
     if (absl::Status s = Roll(); !s.ok()) return s;
@@ -403,12 +462,12 @@ std::vector<Committed> JournalImpl::Publish(std::vector<Prepared> batch) {
     std::lock_guard lock(state_mutex_);
     for (Prepared& prepared : batch) {
       const Frame& frame = *prepared.frame;
-      durable_tips_[frame.origin] = {frame.last_seq(), frame.chain};
+      if (!prepared.fills_gap) durable_tips_[frame.origin] = {frame.last_seq(), frame.chain};
       RememberChain(frame.origin, frame.last_seq(), frame.chain);
       bytes += prepared.queued_bytes;
       out.push_back({std::move(prepared.frame), prepared.begin, prepared.end});
     }
-    end_ = out.back().end;
+    end_ = std::max(end_, out.back().end);
     segments_.back().end_offset = OffsetOf(end_);
     UpdateHeld();
   }
@@ -423,13 +482,14 @@ std::vector<Committed> JournalImpl::Publish(std::vector<Prepared> batch) {
 void JournalImpl::UpdateHeld() {
   Recovery recovery;
   recovery.tips = durable_tips_;
-  recovery.missing = missing_;
+  recovery.gaps = gaps_;
   held_ = recovery.held();
 }
 
 void JournalImpl::RememberChain(const Origin& origin, Seq last_seq, uint64_t chain) {
   auto& chains = chains_[origin];
-  chains.emplace_back(last_seq, chain);
+  const std::pair<Seq, uint64_t> entry(last_seq, chain);
+  chains.insert(std::upper_bound(chains.begin(), chains.end(), entry), entry);  // at the end, but for a repair
   if (chains.size() > kChainsKept) chains.pop_front();
 }
 
@@ -475,6 +535,11 @@ absl::Status JournalImpl::Retire(Position position) {
     std::lock_guard lock(state_mutex_);
     segments_.erase(segments_.begin());
     CountBytes();
+    // What was damaged there is as far gone as what was whole.
+    const Position kept = PositionOf(segments_.front().number, segments_.front().first_offset);
+    std::erase_if(gaps_, [kept](const Gap& gap) { return gap.behind <= kept; });
+    std::erase_if(holes_, [kept](const Hole& hole) { return hole.end <= kept; });
+    UpdateHeld();
   }
   return absl::OkStatus();
 }

@@ -53,8 +53,12 @@ struct Recovered {
   Position end = 0;                  // where the next frame goes
   uint64_t cut_bytes = 0;            // torn tail that was cut
   std::vector<std::string> problems; // damaged frames, each with segment, offset and what to do
-  struct Missing { Origin origin; Seq first; Seq last; };
-  std::vector<Missing> missing;      // records in damaged frames: to be fetched from the peer
+  struct Missing {
+    Origin origin;
+    Seq first = 0;
+    Seq last = 0;
+  };
+  std::vector<Missing> missing;      // records in damaged frames: AppendReceived of what the peer ships mends them
 };
 
 struct Committed {
@@ -85,7 +89,8 @@ class Journal {
   virtual size_t pending_bytes() const = 0;
 
   // Writes all that is queued (own records become frames), one fdatasync, and returns what became durable, in journal
-  // order. Nothing queued: empty. A received frame that is held already is dropped silently; one that does not fit
+  // order. Nothing queued: empty. A received frame that was damaged here goes back to its place (its Committed has that
+  // older position, in a commit of repairs only). One that is held already is dropped silently; one that does not fit
   // (gap, chain, damage) is dropped and reported in *rejected, and the rest is committed.
   // An error is final for this Journal: every later call repeats it (a failed fdatasync is never retried). Except
   // ResourceExhausted: nothing of the batch was written, it stays queued, call again later.

@@ -9,6 +9,7 @@ const std::vector<RecoveryRow>& RecoveryTable() {
   static const std::vector<RecoveryRow> table = {
       // name, at, known_durable, hole_before, more_behind, action, why
       {"A", AtPlace::kContinues, any, any, any, RecoveryAction::kTake, "the usual case"},
+      {"L", AtPlace::kFills, any, any, any, RecoveryAction::kTake, "a frame that was fetched again"},
       {"B", AtPlace::kAhead, any, true, any, RecoveryAction::kTake, "what is between lies in the hole: missing"},
       {"C", AtPlace::kAhead, true, false, any, RecoveryAction::kReportHole, "history without its beginning"},
       {"D", AtPlace::kAhead, false, false, any, RecoveryAction::kCut, "of a batch that was never synced"},
@@ -37,7 +38,7 @@ VectorClock Recovery::held() const {
   VectorClock clock;
   for (const auto& [origin, tip] : tips) {
     Seq seq = tip.seq;
-    for (const Recovered::Missing& gap : missing) {
+    for (const Gap& gap : gaps) {
       if (gap.origin == origin) seq = std::min(seq, gap.first - 1);
     }
     clock.Raise(origin, seq);
@@ -47,7 +48,17 @@ VectorClock Recovery::held() const {
 
 namespace {
 
-AtPlace Classify(const Look& look, const Tips& tips) {
+// The gap that begins with this frame.
+std::vector<Gap>::iterator GapOf(const FrameHeader& header, std::vector<Gap>* gaps) {
+  return std::find_if(gaps->begin(), gaps->end(), [&header](const Gap& gap) {
+    return gap.origin == header.origin && gap.first == header.first_seq && gap.last >= header.last_seq() &&
+           gap.chain_before == header.previous_chain &&
+           (gap.last != header.last_seq() || gap.chain_after == header.chain);
+  });
+}
+
+AtPlace Classify(const Look& look, Recovery* recovery) {
+  const Tips& tips = recovery->tips;
   if (look.found == Look::Found::kDamaged) return AtPlace::kDamaged;
   if (look.found != Look::Found::kFrame) return AtPlace::kNothing;
   const auto it = tips.find(look.header.origin);
@@ -55,7 +66,9 @@ AtPlace Classify(const Look& look, const Tips& tips) {
   if (look.header.first_seq == tip.seq + 1) {
     return look.header.previous_chain == tip.chain ? AtPlace::kContinues : AtPlace::kConflicts;
   }
-  return look.header.first_seq > tip.seq ? AtPlace::kAhead : AtPlace::kConflicts;
+  if (look.header.first_seq > tip.seq) return AtPlace::kAhead;
+  const bool fills = GapOf(look.header, &recovery->gaps) != recovery->gaps.end();
+  return fills ? AtPlace::kFills : AtPlace::kConflicts;
 }
 
 void ReportHole(Position begin, Position end, std::string_view why, Recovery* recovery) {
@@ -86,15 +99,29 @@ absl::StatusOr<uint64_t> DurableOffset(SegmentReader& reader) {
   }
 }
 
-void TakeFrame(const Look& look, Recovery* recovery) {
-  Tip& tip = recovery->tips[look.header.origin];
-  if (look.header.first_seq > tip.seq + 1) {
-    recovery->missing.push_back({look.header.origin, tip.seq + 1, look.header.first_seq - 1});
+void TakeFrame(const FrameHeader& header, Position begin, Recovery* recovery) {
+  Tip& tip = recovery->tips[header.origin];
+  if (header.first_seq <= tip.seq) {
+    FillGap(header, &recovery->gaps);
+    return;
   }
-  tip = {look.header.last_seq(), look.header.chain};
+  if (header.first_seq > tip.seq + 1) {
+    recovery->gaps.push_back(
+        {header.origin, tip.seq + 1, header.first_seq - 1, tip.chain, header.previous_chain, begin});
+  }
+  tip = {header.last_seq(), header.chain};
 }
 
 }  // namespace
+
+bool FillGap(const FrameHeader& header, std::vector<Gap>* gaps) {
+  const auto gap = GapOf(header, gaps);
+  if (gap == gaps->end()) return false;
+  gap->first = header.last_seq() + 1;
+  gap->chain_before = header.chain;
+  if (gap->first > gap->last) gaps->erase(gap);
+  return true;
+}
 
 absl::Status ScanSegment(SegmentReader& reader, std::optional<uint64_t> sealed_end,
                          const std::function<void(Position, Position, const FrameHeader&)>& frame, Recovery* recovery) {
@@ -115,9 +142,9 @@ absl::Status ScanSegment(SegmentReader& reader, std::optional<uint64_t> sealed_e
       return absl::UnimplementedError(PlaceText(PositionOf(number, at)) + ": " + std::string(look->why.message()));
     }
     RecoveryInput input{
-        .at = Classify(*look, recovery->tips), .known_durable = at < durable, .hole_before = !recovery->holes.empty()};
+        .at = Classify(*look, recovery), .known_durable = at < durable, .hole_before = !recovery->holes.empty()};
     std::optional<uint64_t> behind;
-    if (input.at != AtPlace::kContinues && input.at != AtPlace::kAhead) {
+    if (input.at != AtPlace::kContinues && input.at != AtPlace::kFills && input.at != AtPlace::kAhead) {
       // Behind this frame, where it has an end; else anywhere.
       absl::StatusOr<std::optional<uint64_t>> found =
           reader.FindEnvelope(look->end != 0 ? look->end : at + kFrameAlignBytes, limit);
@@ -130,7 +157,7 @@ absl::Status ScanSegment(SegmentReader& reader, std::optional<uint64_t> sealed_e
     const RecoveryRow& row = Decide(input);
     switch (row.action) {
       case RecoveryAction::kTake:
-        TakeFrame(*look, recovery);
+        TakeFrame(look->header, PositionOf(number, at), recovery);
         if (frame) frame(PositionOf(number, at), PositionOf(number, look->end), look->header);
         at = look->end;
         continue;
@@ -184,7 +211,10 @@ void CatchUpWithHeader(const SegmentHeader& header, bool first, Recovery* recove
   for (const auto& [origin, newest] : header.tips) {
     Tip& tip = recovery->tips[origin];
     if (newest.seq <= tip.seq) continue;
-    if (!first) recovery->missing.push_back({origin, tip.seq + 1, newest.seq});
+    if (!first) {
+      recovery->gaps.push_back(
+          {origin, tip.seq + 1, newest.seq, tip.chain, newest.chain, PositionOf(header.number, 0)});
+    }
     tip = newest;
   }
 }

@@ -19,6 +19,7 @@ enum class AtPlace {
   kNothing,    // zeros, or the remains of the file's earlier use
   kDamaged,    // our envelope, and a frame that does not verify
   kContinues,  // a good frame that continues its origin's history
+  kFills,      // a good frame that continues where a gap begins: fetched again, and no room in its old place
   kAhead,      // a good frame, and its origin's frames before it are missing
   kConflicts,  // a good frame that says something else than the history before it
 };
@@ -45,10 +46,21 @@ struct RecoveryRow {
 const std::vector<RecoveryRow>& RecoveryTable();
 const RecoveryRow& Decide(const RecoveryInput& input);
 
-// A run of bytes that held frames and does not any more.
+// A run of bytes that held frames and does not any more. A frame fetched again goes back into it, as its bytes are the
+// same wherever it is stored.
 struct Hole {
   Position begin = 0;
   Position end = 0;  // equal to begin: a whole segment is missing
+};
+
+// Records that were in a hole.
+struct Gap {
+  Origin origin;
+  Seq first = 0;
+  Seq last = 0;
+  uint64_t chain_before = 0;  // of the frame that ends at first - 1
+  uint64_t chain_after = 0;   // of the frame that ends at last
+  Position behind = 0;        // the gap's holes lie before this
 };
 
 struct SegmentInfo {
@@ -68,10 +80,13 @@ struct Recovery {
   Position known_durable = 0;  // in the last segment; from there to `end` may lie in the system's memory only
   uint64_t cut_bytes = 0;      // from `end` on: to be wiped before anything is written there
   std::vector<Hole> holes;
-  std::vector<Recovered::Missing> missing;
+  std::vector<Gap> gaps;
   std::vector<std::string> problems;
   VectorClock held() const;
 };
+
+// Takes a frame's records out of the gap that begins with them; false: there is none.
+bool FillGap(const FrameHeader& header, std::vector<Gap>* gaps);
 
 // One segment's frames, in order. `sealed_end`: where it ends, from the next segment's header; nullopt: it is the last.
 // Adds to *recovery. `frame` may be null.
