@@ -62,7 +62,9 @@ TEST(LinkMessages, EveryTruncationIsRefusedOrWaitsForMore) {
       LinkDecoder decoder;
       decoder.Feed(bytes);
       const absl::StatusOr<std::optional<LinkMessage>> read = decoder.Next();
-      if (read.ok()) EXPECT_EQ(Encode(**read), bytes) << "a shorter message of the same type";
+      if (read.ok()) {
+        EXPECT_EQ(Encode(**read), bytes) << "a shorter message of the same type";
+      }
     }
   }
 }

@@ -26,7 +26,9 @@ LinkSession::~LinkSession() { CloseOnce("the connection is gone"); }
 
 void LinkSession::OnConnected() {
   connection_.SetIdleTimeout(node_.options_.peer_timeout_ms);
-  Send(node_.MakeHello());
+  Hello hello = node_.MakeHello();
+  acked_ = hello.held;  // what becomes durable from here on is told by acks
+  Send(std::move(hello));
 }
 
 void LinkSession::Send(const LinkMessage& message) {
@@ -78,10 +80,10 @@ void LinkSession::On(Hello hello) {
   peer_ = std::move(hello);
   exchanged_ = true;
   sent_ = peer_.held;
-  acked_ = node_.journal_->held();  // our hello said so
   cursor_ = journal::ShipCursor::Make(node_.env_.disk, *node_.journal_, node_.JournalDirectory(), peer_.held,
                                       {node_.identity_.node, peer_.node});
   node_.LinkUp(*this, peer_);
+  SendAck(node_.journal_->held());
   ShipSome();
 }
 

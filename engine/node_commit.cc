@@ -112,6 +112,10 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
     return;
   }
   for (Committed& one : *committed) {
+    if (one.begin < committed_end_) {
+      Mended(*one.frame);
+      continue;
+    }
     const bool own_node = one.frame->origin.node == identity_.node;
     NoteApplied(*one.frame, own_node);
     if (own_node && link_ != nullptr) link_->ShipLive(one);
@@ -125,6 +129,47 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
     ApplyAll();
   }
   if (idle && journal_->pending_bytes() > 0) ScheduleCommit();
+}
+
+void NodeImpl::Mended(const Frame& frame) {
+  Log(journal::LogLevel::kInfo, "frame_mended",
+      {{"origin", journal::HexU64(frame.origin.node)}, {"first", frame.first_seq}, {"last", frame.last_seq()}});
+  std::erase_if(missing_, [&frame](const journal::Recovered::Missing& missing) {
+    return missing.origin == frame.origin && missing.first >= frame.first_seq && missing.last <= frame.last_seq();
+  });
+  if (missing_in_tail_) {
+    for (size_t i = 0; i < frame.records.size(); ++i) {
+      directory_.Apply(Dot{frame.origin, frame.first_seq + i}, frame.records[i]);
+      if (!frame.records[i].account.empty()) to_rebuild_.insert(frame.records[i].account);
+    }
+  }
+  if (!missing_.empty()) return;
+  std::erase_if(problems_, [](const auto& entry) { return entry.first.starts_with("journal_damaged:"); });
+  PostSafely([this] { RebuildMended(); });
+}
+
+// Records that the replay had to leave out are there now: what they touch is made anew, in their right order.
+void NodeImpl::RebuildMended() {
+  missing_in_tail_ = false;
+  for (const AccountId& id : std::exchange(to_rebuild_, {})) {
+    const Account* account = directory_.Find(id);
+    LiveAccount* live = account == nullptr ? nullptr : Live(id);
+    if (live == nullptr) continue;
+    CloseSessions(id, "the mailbox was repaired; please reconnect");
+    absl::StatusOr<AccountState> state = RebuildState(*account);
+    if (!state.ok()) {
+      AddProblem(absl::StrCat("account:", account->name),
+                 {"error", absl::StrCat(account->name, " cannot be rebuilt: ", std::string(state.status().message())),
+                  "see the operator's page, \"Damaged journal\""});
+      continue;
+    }
+    live->state = *std::move(state);
+    if (absl::Status status = VerifyTail({id}); !status.ok()) {
+      Log(journal::LogLevel::kError, "rebuild_incomplete",
+          {{"account", account->name}, {"error", std::string(status.message())}});
+    }
+    AfterApplied(*live);
+  }
 }
 
 void NodeImpl::Fail(const absl::Status& status) {

@@ -119,7 +119,9 @@ class NodeImpl final : public Node {
   void ScheduleCommit();
   void OnCommitted(absl::StatusOr<std::vector<journal::Committed>> committed, std::vector<absl::Status> rejected,
                    bool idle);
-  void ApplyAll();                        // what is confirmed by now
+  void ApplyAll();                           // what is confirmed by now
+  void Mended(const journal::Frame& frame);  // a damaged frame was fetched again from the peer
+  void RebuildMended();
   void Fail(const absl::Status& status);  // the journal failed: nothing is acknowledged any more
 
   // ---- accounts (node_accounts.cc) ----
@@ -160,7 +162,8 @@ class NodeImpl final : public Node {
   void Tick();
   void CheckpointSoon();
   void RetireSegments();
-  absl::Status WriteBases(journal::Position until);
+  void WriteNextBase(journal::Position until, std::vector<AccountId> accounts);
+  void EndRetiring(const absl::Status& status);
   void AdoptStrangers(const AccountId& account);
   struct AdoptedLetter {
     MailboxId mailbox;
@@ -199,6 +202,7 @@ class NodeImpl final : public Node {
   bool commit_running_ = false;
   bool store_running_ = false;
   bool checkpoint_running_ = false;
+  bool retiring_ = false;
   bool applying_ = false;
   std::optional<absl::Status> failed_;
   bool disk_full_ = false, peer_disk_full_ = false;
@@ -210,6 +214,10 @@ class NodeImpl final : public Node {
   bool replaying_ = false;
   journal::VectorClock shown_before_;  // of ours, shown to clients before this start: never un-happens
   uint64_t started_ms_ = 0;
+  // Records in damaged frames of this journal: asked of the peer by a hello that does not claim them.
+  std::vector<journal::Recovered::Missing> missing_;
+  bool missing_in_tail_ = false;           // some of them were never applied
+  std::set<AccountId> to_rebuild_;         // accounts that they touch
   absl::flat_hash_set<AccountId> taking_;  // a Take of ours is on its way
   std::set<AccountId> replayed_;           // accounts that the replay at start touched
 

@@ -60,6 +60,13 @@ Hello NodeImpl::MakeHello() const {
   hello.generation = generation();
   hello.held = journal_->held();
   hello.software = GEMEL_VERSION;
+  // What lies in damaged frames is not claimed: the peer's cursor then sends it again, and the journal mends itself.
+  for (const journal::Recovered::Missing& missing : missing_) {
+    const journal::Seq held = hello.held.Get(missing.origin);
+    if (held < missing.first) continue;
+    hello.held.Remove(missing.origin);
+    if (missing.first > 1) hello.held.Raise(missing.origin, missing.first - 1);
+  }
   for (const auto& [origin, seq] : hello.held.entries()) {
     const std::optional<uint64_t> chain = journal_->ChainAt(origin, seq);
     if (chain) hello.chains.push_back({origin, seq, *chain});

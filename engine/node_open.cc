@@ -101,6 +101,7 @@ absl::Status NodeImpl::OpenJournalAndStore() {
     AddProblem(absl::StrCat("journal_damaged:", problem),
                {"error", problem, "run `gemel journal verify`; what the frame held is on the peer"});
   }
+  missing_ = std::move(recovered.missing);
   committed_end_ = recovered.end;
   return absl::OkStatus();
 }
@@ -117,7 +118,10 @@ absl::Status NodeImpl::ReplayTail() {
   uint64_t frames = 0;
   for (;;) {
     absl::StatusOr<std::optional<Committed>> next = (*reader)->Next();
-    if (absl::IsDataLoss(next.status())) continue;  // reported at Open
+    if (absl::IsDataLoss(next.status())) {  // reported at Open; what it held comes from the peer
+      missing_in_tail_ = true;
+      continue;
+    }
     if (!next.ok()) return next.status();
     if (!next->has_value()) break;
     const Committed& one = **next;
