@@ -139,11 +139,11 @@ TEST(Section, PartialFarInsideIsFoundByMarks) {
   const auto structure = Structure::Parse(*body);
   ASSERT_TRUE(structure.ok());
   const std::string part = ToCrlf(text.substr(begin, end - begin));
+  const uint64_t crlf_bytes = structure->file().crlf_bytes();
   for (int i = 0; i < 200; ++i) {
     const uint64_t offset = random() % part.size();
     body->bytes_read = 0;
-    auto reader =
-        SectionReader::Open(body, ToCrlf(text).size(), &*structure, {{1}, Text::kAll, {}}, PartialRange{offset, 300});
+    auto reader = SectionReader::Open(body, crlf_bytes, &*structure, {{1}, Text::kAll, {}}, PartialRange{offset, 300});
     ASSERT_TRUE(reader.ok());
     std::string bytes;
     for (auto piece = (*reader)->Next(77); piece.ok() && !piece->empty(); piece = (*reader)->Next(77)) bytes += *piece;
