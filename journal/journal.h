@@ -33,7 +33,7 @@ struct Frame {
   Seq first_seq = 0;
   uint32_t count = 0;
   Hlc base = 0;
-  VectorClock applied;      // the creator's, when it wrote the frame (absolute, after delta decoding)
+  VectorClock applied;      // the creator's, when it appended the frame's first record
   uint64_t chain = 0;       // hash over the origin's previous frame's chain and this frame: equal histories, equal chain
   std::string shipped;      // header and payload
   std::vector<Record> records;  // decoded; [i] has seq first_seq + i
@@ -41,10 +41,11 @@ struct Frame {
 };
 
 struct JournalOptions {
-  std::string directory;
+  std::string directory;                        // absolute; made, with parents, if missing
   int zstd_level = 1;                           // 0: none
   uint64_t segment_bytes = 64ull * 1024 * 1024; // zero-filled when made, recycled when retired
   size_t frame_bytes_max = 1024 * 1024;         // of uncompressed payload; a record never spans frames
+  Random* random = nullptr;                     // for the segments' salts; nullptr: the system's
 };
 
 struct Recovered {
@@ -52,8 +53,12 @@ struct Recovered {
   Position end = 0;                  // where the next frame goes
   uint64_t cut_bytes = 0;            // torn tail that was cut
   std::vector<std::string> problems; // damaged frames, each with segment, offset and what to do
-  struct Missing { Origin origin; Seq first; Seq last; };
-  std::vector<Missing> missing;      // records in damaged frames: to be fetched from the peer
+  struct Missing {
+    Origin origin;
+    Seq first = 0;
+    Seq last = 0;
+  };
+  std::vector<Missing> missing;      // records in damaged frames: AppendReceived of what the peer ships mends them
 };
 
 struct Committed {
@@ -78,11 +83,14 @@ class Journal {
   virtual Seq Append(std::vector<Record> records, const VectorClock& applied) = 0;
   // Queues a frame as the peer shipped it. It is verified in CommitOnce.
   virtual void AppendReceived(std::string shipped) = 0;
+  // Called, with no lock held, by whoever has queued something. One at a time; an empty function ends it.
+  virtual void SetWake(std::function<void()> wake) = 0;
   // Queued and not yet durable; callers stop taking mail above their limit.
   virtual size_t pending_bytes() const = 0;
 
   // Writes all that is queued (own records become frames), one fdatasync, and returns what became durable, in journal
-  // order. Nothing queued: empty. A received frame that is held already is dropped silently; one that does not fit
+  // order. Nothing queued: empty. A received frame that was damaged here goes back to its place (its Committed has that
+  // older position, in a commit of repairs only). One that is held already is dropped silently; one that does not fit
   // (gap, chain, damage) is dropped and reported in *rejected, and the rest is committed.
   // An error is final for this Journal: every later call repeats it (a failed fdatasync is never retried). Except
   // ResourceExhausted: nothing of the batch was written, it stays queued, call again later.
@@ -122,9 +130,8 @@ class ShipCursor {
   virtual Position position() const = 0;
 };
 
-// Decodes and verifies a shipped frame by itself. `previous_chain`: nullopt skips the chain's check.
-// `previous_applied`: what its clock is delta-coded against.
-absl::StatusOr<Frame> DecodeShipped(std::string_view shipped, std::optional<uint64_t> previous_chain,
-                                    const VectorClock& previous_applied);
+// Decodes and verifies a shipped frame by itself. `previous_chain`: of the origin's frame before it (0: there is
+// none); nullopt skips that check. DataLoss: damaged. Unimplemented: whole, but newer than this program.
+absl::StatusOr<Frame> DecodeShipped(std::string_view shipped, std::optional<uint64_t> previous_chain);
 
 }  // namespace gemel::journal

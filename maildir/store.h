@@ -20,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "journal/clock.h"
 #include "journal/disk.h"
 #include "journal/journal.h"
 #include "maildir/account_state.h"
@@ -40,6 +41,7 @@ struct PutMailbox {
 };
 struct DropMailbox {  // its messages went before
   MailboxId mailbox;
+  ModSeq modseq = 0;  // of its going: the account's counter has seen it
 };
 // Where the body of a new message comes from.
 struct InlineBody {
@@ -146,9 +148,12 @@ struct Stranger {
 };
 
 struct StoreOptions {
-  std::string root;
+  std::string root = {};
   size_t index_rows_at_once = 64;           // rows kept in memory per account before they are written
   size_t spool_memory_bytes = 1024 * 1024;  // single-chunk bodies up to this stay in memory
+  size_t open_indexes_max = 200;            // SQLite handles kept open, about 100 KiB each
+  std::string sqlite_vfs = {};              // empty: SQLite's own; tests name one over their Disk
+  journal::Clock* clock = nullptr;          // for the days in expunged/; null: the system's
 };
 
 class Store {
@@ -180,15 +185,18 @@ class Store {
   // Also finds bodies that are still queued. NotFound: the file is gone: the engine restores it.
   virtual absl::StatusOr<std::shared_ptr<Body>> OpenBody(const AccountId& account, const MailboxId& mailbox,
                                                          const Message& message) = 0;
-  // Puts back a file that was deleted or damaged behind our back.
+  // Puts back a file that was deleted or damaged behind our back; one that is there is written over, so that other
+  // links to it are healed too. `mailbox` zero: one that waits for its Place.
   virtual absl::Status RestoreBody(const AccountId& account, const MailboxId& mailbox, const Message& message,
                                    std::string_view trace_and_body) = 0;
 
-  // Compares files with `state` (after a crash; at scrub): renames what has the wrong name, removes our own files
-  // that no message names, and returns the messages whose file is missing or of the wrong size.
-  // `check_content_of`: these dots' files are read and their SHA-256 returned by the callback are compared.
+  // Compares files with `state` (after a crash; at scrub): renames what has the wrong name, moves our own files that
+  // no message names to expunged/, links a missing copy from another with the same GUID, and returns the messages
+  // whose file is missing, of the wrong size or, where the last checkpoint found at Open does not cover the message,
+  // with NUL bytes in it (what a power loss leaves of unsynced writes; a letter that really has some is restored with
+  // the same bytes, which changes nothing).
   struct MissingBody {
-    MailboxId mailbox;
+    MailboxId mailbox;  // zero: it waits for its Place
     Message message;
   };
   virtual absl::StatusOr<std::vector<MissingBody>> Reconcile(const AccountState& state) = 0;
@@ -203,6 +211,12 @@ class Store {
   virtual std::vector<std::optional<std::string>> CachedStructures(const AccountId& account,
                                                                    const std::vector<Guid>& guids) = 0;
   virtual void CacheStructure(const AccountId& account, const Guid& guid, std::string bytes) = 0;
+
+  // An expunged message's file, kept for point-in-time recovery. NotFound: it was purged.
+  virtual absl::StatusOr<std::shared_ptr<Body>> OpenExpunged(const AccountId& account, const Message& message) = 0;
+  // Removes what was expunged on UTC days that ended before, from every account that is known. Retention's half for
+  // bodies.
+  virtual absl::Status PurgeExpunged(int64_t before_s) = 0;
 
   // Metadata that outlives the journal's segments (design 3, Base).
   virtual absl::Status WriteBase(const AccountState& state) = 0;

@@ -1,0 +1,266 @@
+#include "journal/recovery.h"
+
+#include <algorithm>
+
+namespace gemel::journal {
+
+const std::vector<RecoveryRow>& RecoveryTable() {
+  constexpr auto any = std::nullopt;
+  static const std::vector<RecoveryRow> table = {
+      // name, at, known_durable, hole_before, more_behind, action, why
+      {"A", AtPlace::kContinues, any, any, any, RecoveryAction::kTake, "the usual case"},
+      {"L", AtPlace::kFills, any, any, any, RecoveryAction::kTake, "a frame that was fetched again"},
+      {"B", AtPlace::kAhead, any, true, any, RecoveryAction::kTake, "what is between lies in the hole: missing"},
+      {"C", AtPlace::kAhead, true, false, any, RecoveryAction::kReportHole, "history without its beginning"},
+      {"D", AtPlace::kAhead, false, false, any, RecoveryAction::kCut, "of a batch that was never synced"},
+      {"E", AtPlace::kConflicts, true, any, any, RecoveryAction::kReportHole, "two histories: trust the first"},
+      {"F", AtPlace::kConflicts, false, any, any, RecoveryAction::kCut, "of a batch that was never synced"},
+      {"G", AtPlace::kDamaged, true, any, any, RecoveryAction::kReportHole, "was good once: the disk's damage"},
+      {"H", AtPlace::kDamaged, false, any, any, RecoveryAction::kCut, "torn write"},
+      {"I", AtPlace::kNothing, true, any, any, RecoveryAction::kReportHole, "was good once: the disk's damage"},
+      {"J", AtPlace::kNothing, false, any, true, RecoveryAction::kCut, "torn write, and its batch's rest behind it"},
+      {"K", AtPlace::kNothing, false, any, false, RecoveryAction::kEnd, "an orderly end, or nothing reached the disk"},
+  };
+  return table;
+}
+
+const RecoveryRow& Decide(const RecoveryInput& input) {
+  const auto fits = [](std::optional<bool> wanted, bool is) { return !wanted || *wanted == is; };
+  const std::vector<RecoveryRow>& table = RecoveryTable();
+  const auto row = std::find_if(table.begin(), table.end(), [&](const RecoveryRow& r) {
+    return r.at == input.at && fits(r.known_durable, input.known_durable) && fits(r.hole_before, input.hole_before) &&
+           fits(r.more_behind, input.more_behind);
+  });
+  return *row;  // recovery_test.cc: exactly one row fits each input
+}
+
+VectorClock Recovery::held() const {
+  VectorClock clock;
+  for (const auto& [origin, tip] : tips) {
+    Seq seq = tip.seq;
+    for (const Gap& gap : gaps) {
+      if (gap.origin == origin) seq = std::min(seq, gap.first - 1);
+    }
+    clock.Raise(origin, seq);
+  }
+  return clock;
+}
+
+namespace {
+
+// The gap that begins with this frame.
+std::vector<Gap>::iterator GapOf(const FrameHeader& header, std::vector<Gap>* gaps) {
+  return std::find_if(gaps->begin(), gaps->end(), [&header](const Gap& gap) {
+    return gap.origin == header.origin && gap.first == header.first_seq && gap.last >= header.last_seq() &&
+           gap.chain_before == header.previous_chain &&
+           (gap.last != header.last_seq() || gap.chain_after == header.chain);
+  });
+}
+
+AtPlace Classify(const Look& look, Recovery* recovery) {
+  const Tips& tips = recovery->tips;
+  if (look.found == Look::Found::kDamaged) return AtPlace::kDamaged;
+  if (look.found != Look::Found::kFrame) return AtPlace::kNothing;
+  const auto it = tips.find(look.header.origin);
+  const Tip tip = it == tips.end() ? Tip{} : it->second;
+  if (look.header.first_seq == tip.seq + 1) {
+    return look.header.previous_chain == tip.chain ? AtPlace::kContinues : AtPlace::kConflicts;
+  }
+  if (look.header.first_seq > tip.seq) return AtPlace::kAhead;
+  const bool fills = GapOf(look.header, &recovery->gaps) != recovery->gaps.end();
+  return fills ? AtPlace::kFills : AtPlace::kConflicts;
+}
+
+void ReportHole(Position begin, Position end, std::string_view why, Recovery* recovery) {
+  recovery->problems.push_back(PlaceText(begin) + ": " + std::to_string(end - begin) + " damaged bytes (" +
+                               std::string(why) + "); the records in them must come from the peer");
+  if (!recovery->holes.empty() && recovery->holes.back().end == begin) {
+    recovery->holes.back().end = end;
+  } else {
+    recovery->holes.push_back({begin, end});
+  }
+}
+
+// How far the last segment is known to have been durable: what its own good frames say.
+absl::StatusOr<uint64_t> DurableOffset(SegmentReader& reader) {
+  uint64_t durable = reader.first_offset();
+  uint64_t offset = reader.first_offset();
+  while (true) {
+    absl::StatusOr<std::optional<uint64_t>> at = reader.FindEnvelope(offset, reader.segment_bytes());
+    if (!at.ok()) return at.status();
+    if (!*at) return durable;
+    absl::StatusOr<Look> look = reader.LookAt(**at, reader.segment_bytes());
+    if (!look.ok()) return look.status();
+    // An envelope that verifies says the truth about what was durable, whatever became of its frame.
+    if (SegmentOf(look->envelope.synced_to) == reader.header().number) {
+      durable = std::max(durable, OffsetOf(look->envelope.synced_to));
+    }
+    offset = look->found == Look::Found::kFrame ? look->end : **at + kFrameAlignBytes;
+  }
+}
+
+void TakeFrame(const FrameHeader& header, Position begin, Recovery* recovery) {
+  Tip& tip = recovery->tips[header.origin];
+  if (header.first_seq <= tip.seq) {
+    FillGap(header, &recovery->gaps);
+    return;
+  }
+  if (header.first_seq > tip.seq + 1) {
+    recovery->gaps.push_back(
+        {header.origin, tip.seq + 1, header.first_seq - 1, tip.chain, header.previous_chain, begin});
+  }
+  tip = {header.last_seq(), header.chain};
+}
+
+}  // namespace
+
+bool FillGap(const FrameHeader& header, std::vector<Gap>* gaps) {
+  const auto gap = GapOf(header, gaps);
+  if (gap == gaps->end()) return false;
+  gap->first = header.last_seq() + 1;
+  gap->chain_before = header.chain;
+  if (gap->first > gap->last) gaps->erase(gap);
+  return true;
+}
+
+absl::Status ScanSegment(SegmentReader& reader, std::optional<uint64_t> sealed_end,
+                         const std::function<void(Position, Position, const FrameHeader&)>& frame, Recovery* recovery) {
+  const SegmentNumber number = reader.header().number;
+  const uint64_t limit = sealed_end.value_or(reader.segment_bytes());
+  uint64_t durable = limit;
+  if (!sealed_end) {
+    absl::StatusOr<uint64_t> offset = DurableOffset(reader);
+    if (!offset.ok()) return offset.status();
+    durable = *offset;
+  }
+  recovery->known_durable = PositionOf(number, durable);
+  uint64_t at = reader.first_offset();
+  while (at < limit) {
+    absl::StatusOr<Look> look = reader.LookAt(at, limit);
+    if (!look.ok()) return look.status();
+    if (look->found == Look::Found::kNewer) {
+      return absl::UnimplementedError(PlaceText(PositionOf(number, at)) + ": " + std::string(look->why.message()));
+    }
+    RecoveryInput input{
+        .at = Classify(*look, recovery), .known_durable = at < durable, .hole_before = !recovery->holes.empty()};
+    std::optional<uint64_t> behind;
+    if (input.at != AtPlace::kContinues && input.at != AtPlace::kFills && input.at != AtPlace::kAhead) {
+      // Behind this frame, where it has an end; else anywhere.
+      absl::StatusOr<std::optional<uint64_t>> found =
+          reader.FindEnvelope(look->end != 0 ? look->end : at + kFrameAlignBytes, limit);
+      if (!found.ok()) return found.status();
+      behind = *found;
+      input.more_behind = behind.has_value();
+      look = reader.LookAt(at, limit);  // the window has moved
+      if (!look.ok()) return look.status();
+    }
+    const RecoveryRow& row = Decide(input);
+    switch (row.action) {
+      case RecoveryAction::kTake:
+        TakeFrame(look->header, PositionOf(number, at), recovery);
+        if (frame) frame(PositionOf(number, at), PositionOf(number, look->end), look->header);
+        at = look->end;
+        continue;
+      case RecoveryAction::kReportHole: {
+        const uint64_t end = look->end != 0 ? look->end : behind.value_or(limit);
+        const std::string why = look->found == Look::Found::kDamaged ? std::string(look->why.message()) : row.why;
+        ReportHole(PositionOf(number, at), PositionOf(number, end), why, recovery);
+        at = end;
+        continue;
+      }
+      case RecoveryAction::kCut: {
+        uint64_t last = look->end != 0 ? look->end : at;
+        for (uint64_t from = at + kFrameAlignBytes;;) {
+          absl::StatusOr<std::optional<uint64_t>> more = reader.FindEnvelope(from, limit);
+          if (!more.ok()) return more.status();
+          if (!*more) break;
+          absl::StatusOr<Look> torn = reader.LookAt(**more, limit);
+          if (!torn.ok()) return torn.status();
+          last = std::max(last, torn->end);
+          from = **more + kFrameAlignBytes;
+        }
+        recovery->cut_bytes = std::min(last, limit) - at;
+        break;
+      }
+      case RecoveryAction::kEnd:
+        break;
+    }
+    break;
+  }
+  recovery->end = PositionOf(number, at);
+  recovery->segments.push_back({.number = number,
+                                .first_offset = reader.first_offset(),
+                                .end_offset = at,
+                                .segment_bytes = reader.segment_bytes(),
+                                .salt = reader.header().salt,
+                                .tips = reader.header().tips});
+  return absl::OkStatus();
+}
+
+namespace {
+
+// A segment whose file or header is gone: its frames are missing, and what they were the next header tells.
+void ReportLostSegment(SegmentNumber number, std::string_view why, Recovery* recovery) {
+  recovery->problems.push_back("segment " + std::to_string(number) + ": " + std::string(why) +
+                               "; the records in it must come from the peer");
+  recovery->holes.push_back({PositionOf(number, 0), PositionOf(number, 0)});
+}
+
+// The header knows every origin's newest frame before its segment: what we have not seen is missing.
+void CatchUpWithHeader(const SegmentHeader& header, bool first, Recovery* recovery) {
+  for (const auto& [origin, newest] : header.tips) {
+    Tip& tip = recovery->tips[origin];
+    if (newest.seq <= tip.seq) continue;
+    if (!first) {
+      recovery->gaps.push_back(
+          {origin, tip.seq + 1, newest.seq, tip.chain, newest.chain, PositionOf(header.number, 0)});
+    }
+    tip = newest;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<Recovery> Recover(Disk& disk, const std::string& directory,
+                                 const std::function<void(Position, Position, const FrameHeader&)>& frame) {
+  absl::StatusOr<std::vector<SegmentNumber>> numbers = ListSegments(disk, directory);
+  if (!numbers.ok()) return numbers.status();
+  Recovery recovery;
+  if (numbers->empty()) return recovery;
+
+  std::map<SegmentNumber, Position> previous_ends;  // of the segments that can be read
+  for (SegmentNumber number : *numbers) {
+    absl::StatusOr<std::unique_ptr<SegmentReader>> reader = SegmentReader::Open(disk, directory, number);
+    if (reader.ok()) {
+      previous_ends[number] = (*reader)->header().previous_end;
+    } else if (!absl::IsDataLoss(reader.status()) && !absl::IsFailedPrecondition(reader.status())) {
+      return reader.status();
+    }
+  }
+  if (previous_ends.empty()) {
+    return absl::FailedPreconditionError(directory + ": no segment has a readable header: not a journal, or lost");
+  }
+  for (SegmentNumber number = numbers->front(); number <= numbers->back(); ++number) {
+    if (!previous_ends.contains(number)) {
+      ReportLostSegment(number, "its file is missing, or both copies of its header are damaged", &recovery);
+      recovery.end = PositionOf(number, 0);
+      continue;
+    }
+    absl::StatusOr<std::unique_ptr<SegmentReader>> opened = SegmentReader::Open(disk, directory, number);
+    if (!opened.ok()) return opened.status();
+    SegmentReader& reader = **opened;
+    if (!reader.header_problem().empty()) recovery.problems.push_back(reader.header_problem());
+    CatchUpWithHeader(reader.header(), recovery.segments.empty() && recovery.holes.empty(), &recovery);
+    std::optional<uint64_t> sealed_end;
+    if (number != numbers->back()) {
+      const auto next = previous_ends.find(number + 1);
+      // Without the next header this one's end is where its frames end; what it may have lost the tips will tell.
+      if (next != previous_ends.end()) sealed_end = OffsetOf(next->second);
+    }
+    recovery.cut_bytes = 0;
+    if (absl::Status s = ScanSegment(reader, sealed_end, frame, &recovery); !s.ok()) return s;
+  }
+  return recovery;
+}
+
+}  // namespace gemel::journal

@@ -1,0 +1,242 @@
+#include "maildir/account_files.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "journal/log.h"
+#include "maildir/file_name.h"
+#include "maildir/folder_names.h"
+
+namespace gemel::maildir {
+namespace {
+
+constexpr std::string_view kMarkerName = "/gemel-mailbox";
+
+std::string ParentOf(const std::string& path) { return path.substr(0, path.rfind('/')); }
+std::string NameOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+}  // namespace
+
+std::string TmpPathOf(const std::string& path) {
+  const std::string parent = ParentOf(path);
+  if (parent.ends_with("/new") || parent.ends_with("/cur")) return ParentOf(parent) + "/tmp/" + NameOf(path);
+  return path + ".tmp";
+}
+
+AccountFiles::AccountFiles(journal::Disk& disk, std::string directory)
+    : disk_(disk), directory_(std::move(directory)) {}
+
+void AccountFiles::ReadMarker(const std::string& path) {
+  const auto marker = disk_.ReadWhole(path + std::string(kMarkerName));
+  if (!marker.ok()) return;  // not ours, or its making was cut short: then it is made again
+  const auto id = MailboxId::FromHex(std::string_view(*marker).substr(0, 32));
+  if (id) paths_[*id] = path;
+}
+
+absl::Status AccountFiles::Open() {
+  paths_.clear();
+  const auto names = disk_.List(maildir());
+  has_maildir_ = names.ok();
+  if (!names.ok()) return absl::IsNotFound(names.status()) ? absl::OkStatus() : names.status();
+  ReadMarker(maildir());
+  for (const std::string& name : *names) {
+    if (name.front() == '.') ReadMarker(maildir() + "/" + name);
+  }
+  const auto aside = disk_.List(directory_ + "/aside");
+  if (!aside.ok()) return absl::OkStatus();
+  for (const std::string& name : *aside) ReadMarker(directory_ + "/aside/" + name);
+  return absl::OkStatus();
+}
+
+const std::string* AccountFiles::Find(const MailboxId& mailbox) const {
+  const auto it = paths_.find(mailbox);
+  return it == paths_.end() ? nullptr : &it->second;
+}
+
+absl::Status AccountFiles::MakeMailbox(const MailboxId& mailbox, const std::string& path) {
+  for (const char* part : {"/cur", "/new", "/tmp"}) {
+    if (absl::Status s = disk_.MakeDirectories(path + part); !s.ok()) return s;
+  }
+  if (path != maildir()) {
+    // maildir++(5): tells a delivery agent that this is a folder and no account.
+    absl::Status s = disk_.CreateWhole(path + "/maildirfolder", "", 0);
+    if (!s.ok() && !absl::IsAlreadyExists(s)) return s;
+  }
+  const std::string marker = path + std::string(kMarkerName);
+  absl::Status s = disk_.CreateWhole(marker, mailbox.hex() + "\n", 0);
+  if (absl::IsAlreadyExists(s)) {
+    // Torn by a crash, or of a mailbox that had this place before.
+    s = disk_.Remove(marker);
+    if (s.ok()) s = disk_.CreateWhole(marker, mailbox.hex() + "\n", 0);
+  }
+  if (s.ok()) {
+    std::erase_if(paths_, [&](const auto& each) { return each.second == path; });
+    paths_[mailbox] = path;
+    has_maildir_ = true;
+  }
+  return s;
+}
+
+absl::Status AccountFiles::MakeAside(const MailboxId& mailbox) {
+  return MakeMailbox(mailbox, directory_ + "/aside/" + mailbox.hex());
+}
+
+absl::Status AccountFiles::ClearTheWay(const std::string& path) {
+  if (absl::IsNotFound(disk_.Stat(path).status())) return absl::OkStatus();
+  if (absl::Status s = disk_.MakeDirectories(directory_ + "/aside"); !s.ok()) return s;
+  for (int i = 0;; ++i) {
+    const std::string aside = directory_ + "/aside/" + NameOf(path) + "-" + std::to_string(i);
+    if (!absl::IsNotFound(disk_.Stat(aside).status())) continue;
+    for (auto& [id, known] : paths_) {
+      if (known == path) known = aside;
+    }
+    journal::Log(journal::LogLevel::kInfo, "mailbox directory set aside", {{"from", path}, {"to", aside}});
+    return disk_.Rename(path, aside);
+  }
+}
+
+absl::Status AccountFiles::PlaceMailbox(const MailboxId& mailbox, const std::string& name) {
+  auto folder = DirectoryOfMailbox(name);
+  if (!folder.ok()) return folder.status();
+  const std::string path = folder->empty() ? maildir() : maildir() + "/" + *folder;
+  const auto known = paths_.find(mailbox);
+  if (known != paths_.end() && known->second == path) return absl::OkStatus();
+  if (known == paths_.end()) {
+    const bool taken = std::any_of(paths_.begin(), paths_.end(), [&](const auto& each) { return each.second == path; });
+    if (taken && path != maildir()) {
+      if (absl::Status s = ClearTheWay(path); !s.ok()) return s;
+    }
+    return MakeMailbox(mailbox, path);
+  }
+  if (path == maildir() || known->second == maildir()) {
+    // RENAME INBOX moves its messages (RFC 9051, 6.3.6); INBOX itself keeps its id and its place.
+    return absl::InternalError("INBOX cannot change its directory: " + path);
+  }
+  if (absl::Status s = ClearTheWay(path); !s.ok()) return s;
+  if (absl::Status s = disk_.Rename(known->second, path); !s.ok()) return s;
+  known->second = path;
+  return absl::OkStatus();
+}
+
+absl::Status AccountFiles::RemoveMailbox(const MailboxId& mailbox, const std::string& day) {
+  const auto known = paths_.find(mailbox);
+  if (known == paths_.end()) return absl::OkStatus();
+  const std::string path = known->second;
+  for (const char* part : {"/cur", "/new"}) {
+    const auto names = disk_.List(path + part);
+    if (absl::IsNotFound(names.status())) continue;
+    if (!names.ok()) return names.status();
+    for (const std::string& name : *names) {
+      if (absl::Status s = Expunge(path + part + "/" + name, day); !s.ok()) return s;
+    }
+  }
+  if (path == maildir()) return absl::InternalError("INBOX cannot be removed: " + path);
+  if (absl::Status s = disk_.RemoveTree(path); !s.ok()) return s;
+  paths_.erase(known);
+  return absl::OkStatus();
+}
+
+absl::Status AccountFiles::WriteBeside(const std::string& beside, const BodySource& body, int64_t mtime_s) {
+  auto out = disk_.Open(beside, journal::OpenMode::kCreate);
+  if (absl::IsNotFound(out.status())) {
+    if (absl::Status s = disk_.MakeDirectories(ParentOf(beside)); !s.ok()) return s;
+    out = disk_.Open(beside, journal::OpenMode::kCreate);
+  }
+  if (!out.ok()) return out.status();
+  if (absl::Status s = (*out)->Truncate(0); !s.ok()) return s;
+  if (absl::Status s = (*out)->WriteAt(0, body.trace); !s.ok()) return s;
+  uint64_t end = body.trace.size();
+  if (body.path.empty()) {
+    if (absl::Status s = (*out)->WriteAt(end, body.bytes); !s.ok()) return s;
+  } else {
+    auto in = disk_.Open(body.path, journal::OpenMode::kRead);
+    if (!in.ok()) return in.status();
+    std::string piece(kCopyBytes, '\0');
+    for (uint64_t offset = 0;;) {
+      auto count = (*in)->ReadAt(offset, piece.data(), piece.size());
+      if (!count.ok()) return count.status();
+      if (*count == 0) break;
+      if (absl::Status s = (*out)->WriteAt(end + offset, std::string_view(piece).substr(0, *count)); !s.ok()) return s;
+      offset += *count;
+    }
+  }
+  out->reset();
+  return disk_.SetModified(beside, mtime_s);
+}
+
+absl::Status AccountFiles::CreateMessage(const std::string& path, const BodySource& body, int64_t mtime_s) {
+  if (body.path.empty()) {
+    std::string whole;
+    whole.reserve(body.trace.size() + body.bytes.size());
+    whole.append(body.trace).append(body.bytes);
+    absl::Status status = disk_.CreateWhole(path, whole, mtime_s);
+    if (absl::IsNotFound(status)) {
+      if (absl::Status s = disk_.MakeDirectories(ParentOf(path)); !s.ok()) return s;
+      status = disk_.CreateWhole(path, whole, mtime_s);
+    }
+    if (!absl::IsAlreadyExists(status)) return status;
+    const auto there = disk_.ReadWhole(path);
+    if (there.ok() && *there == whole) return absl::OkStatus();
+  }
+  const std::string beside = TmpPathOf(path);
+  absl::Status status = WriteBeside(beside, body, mtime_s);
+  if (status.ok()) return Rename(beside, path);
+  disk_.Remove(beside).IgnoreError();  // on a full disk it would be in the way of everybody else
+  return status;
+}
+
+absl::Status AccountFiles::LinkOver(const std::string& from, const std::string& to) {
+  absl::Status status = disk_.Link(from, to);
+  if (!absl::IsAlreadyExists(status)) return status;
+  const auto old_file = disk_.Stat(to);
+  const auto new_file = disk_.Stat(from);
+  if (!new_file.ok()) return new_file.status();
+  if (old_file.ok() && old_file->inode == new_file->inode) return absl::OkStatus();
+  const std::string beside = TmpPathOf(to);
+  disk_.Remove(beside).IgnoreError();
+  if (absl::Status s = disk_.Link(from, beside); !s.ok()) return s;
+  return disk_.Rename(beside, to);
+}
+
+absl::Status AccountFiles::Rename(const std::string& from, const std::string& to) {
+  absl::Status status = disk_.Rename(from, to);
+  if (absl::IsNotFound(status) && disk_.Stat(from).ok()) {
+    status = disk_.MakeDirectories(ParentOf(to));
+    if (status.ok()) status = disk_.Rename(from, to);
+  }
+  if (!status.ok() || from == to) return status;
+  // rename(2) does nothing where both are names of one file already, as after a replay.
+  const absl::Status left = disk_.Remove(from);
+  return absl::IsNotFound(left) ? absl::OkStatus() : left;
+}
+
+absl::Status AccountFiles::Expunge(const std::string& path, const std::string& day) {
+  const std::string to = directory_ + "/expunged/" + day + "/" + std::string(BaseOf(NameOf(path)));
+  absl::Status status = Rename(path, to);
+  return absl::IsNotFound(status) ? absl::OkStatus() : status;
+}
+
+std::string AccountFiles::SpoolPath(std::string_view base) const { return directory_ + "/spool/" + std::string(base); }
+
+std::optional<std::string> AccountFiles::FindExpunged(std::string_view base) const {
+  const std::string root = directory_ + "/expunged";
+  const auto days = disk_.List(root);
+  if (!days.ok()) return std::nullopt;
+  for (auto day = days->rbegin(); day != days->rend(); ++day) {
+    std::string path = root + "/" + *day + "/" + std::string(base);
+    if (disk_.Stat(path).ok()) return path;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> AccountFiles::ScanFor(const std::string& mailbox_path, std::string_view base) const {
+  for (const char* part : {"/cur/", "/new/"}) {
+    const auto names = disk_.List(mailbox_path + part);
+    if (!names.ok()) continue;
+    const auto it = std::lower_bound(names->begin(), names->end(), base);
+    if (it != names->end() && BaseOf(*it) == base) return mailbox_path + part + *it;
+  }
+  return std::nullopt;
+}
+
+}  // namespace gemel::maildir

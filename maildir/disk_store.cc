@@ -1,0 +1,453 @@
+#include "maildir/disk_store.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "maildir/account_path.h"
+#include "maildir/base.h"
+#include "maildir/checkpoint.h"
+#include "maildir/dovecot_files.h"
+#include "maildir/file_name.h"
+
+namespace gemel::maildir {
+namespace {
+
+constexpr size_t kNamesAtOnce = 32;  // renames under one hold of an account's lock
+
+class MemoryBody : public Body {
+ public:
+  explicit MemoryBody(StoreQueue::QueuedBody body) : body_(std::move(body)) {}
+  uint64_t bytes() const override { return body_.trace.size() + body_.bytes->size(); }
+  absl::StatusOr<std::string> Read(uint64_t offset, size_t count) const override {
+    std::string out;
+    if (offset < body_.trace.size()) out = body_.trace.substr(offset, count);
+    const uint64_t start = offset + out.size() - std::min<uint64_t>(offset + out.size(), body_.trace.size());
+    if (out.size() < count && start < body_.bytes->size()) out += body_.bytes->substr(start, count - out.size());
+    return out;
+  }
+
+ private:
+  const StoreQueue::QueuedBody body_;
+};
+
+class FileBody : public Body {
+ public:
+  FileBody(std::unique_ptr<journal::File> file, uint64_t bytes) : file_(std::move(file)), bytes_(bytes) {}
+  uint64_t bytes() const override { return bytes_; }
+  absl::StatusOr<std::string> Read(uint64_t offset, size_t count) const override {
+    if (offset >= bytes_) return std::string();
+    std::string out(std::min<uint64_t>(count, bytes_ - offset), '\0');
+    auto read = file_->ReadAt(offset, out.data(), out.size());
+    if (!read.ok()) return read.status();
+    out.resize(*read);
+    return out;
+  }
+
+ private:
+  const std::unique_ptr<journal::File> file_;
+  const uint64_t bytes_;
+};
+
+absl::StatusOr<std::shared_ptr<Body>> BodyOf(std::unique_ptr<journal::File> file) {
+  auto size = file->Size();
+  if (!size.ok()) return size.status();
+  return std::make_shared<FileBody>(std::move(file), *size);
+}
+
+SpoolMark MarkOf(const CheckpointInfo& info) {
+  return {.position = info.position, .applied = std::make_shared<const journal::VectorClock>(info.applied)};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(journal::Disk& disk, StoreOptions options) {
+  auto found = ReadCheckpoint(disk, options.root);
+  if (!found.ok()) return found.status();
+  auto store = std::make_unique<DiskStore>(disk, std::move(options), *std::move(found));
+  if (absl::Status s = store->Start(); !s.ok()) return s;
+  return store;
+}
+
+DiskStore::DiskStore(journal::Disk& disk, StoreOptions options, CheckpointInfo found)
+    : disk_(disk),
+      options_(std::move(options)),
+      spool_(disk, options_.root + "/spool", options_.spool_memory_bytes),
+      queue_(MarkOf(found), spool_),
+      context_{.disk = disk_,
+               .options = options_,
+               .spool = spool_,
+               .clock = options_.clock == nullptr ? journal::SystemClock() : *options_.clock},
+      settled_(found.applied),
+      last_checkpoint_(std::move(found)) {}
+
+absl::Status DiskStore::Start() {
+  if (absl::Status s = disk_.MakeDirectories(options_.root + "/accounts"); !s.ok()) return s;
+  return spool_.Clear();
+}
+
+void DiskStore::Know(const AccountId& account, const std::string& name) {
+  const std::lock_guard lock(accounts_mutex_);
+  AccountPtr& known = accounts_[account];
+  if (known != nullptr) return;
+  known = std::make_shared<Account>(context_, account, name, options_.root + "/accounts/" + AccountPath(name));
+}
+
+absl::StatusOr<DiskStore::AccountPtr> DiskStore::Find(const AccountId& account) const {
+  const std::lock_guard lock(accounts_mutex_);
+  const auto it = accounts_.find(account);
+  if (it == accounts_.end()) return absl::InternalError("account " + account.hex() + " was not made known");
+  return it->second;
+}
+
+std::string DiskStore::AccountDirectory(const AccountId& account) const {
+  const auto found = Find(account);
+  return found.ok() ? (*found)->directory() : std::string();
+}
+
+// ---- working off ----
+
+absl::StatusOr<bool> DiskStore::RunOnce(size_t items) {
+  bool worked = false;
+  for (size_t i = 0; i < items; ++i) {
+    const auto account = queue_.Next();
+    if (!account) break;
+    auto stepped = account->empty() ? StepSpool(~uint64_t{0}) : Step(*account);
+    if (!stepped.ok()) return stepped.status();
+    worked = true;
+  }
+  return worked;
+}
+
+absl::StatusOr<bool> DiskStore::Step(const AccountId& id) {
+  auto account = Find(id);
+  if (!account.ok()) return account.status();
+  {
+    const std::lock_guard lock((*account)->mutex);
+    const std::shared_ptr<StoreUnit> unit = queue_.Front(id);
+    if (unit == nullptr) return false;
+    const StoreOp& op = unit->ops[unit->next];
+    if (std::holds_alternative<PutMessage>(op) || std::holds_alternative<PutUnplaced>(op)) {
+      if (absl::Status s = DrainSpool(unit->batch); !s.ok()) return s;
+    }
+    if (absl::Status s = (*account)->Apply(op); !s.ok()) return s;
+    const bool ends = unit->next + 1 == unit->ops.size();
+    if (ends) {
+      (*account)->EndUnit(*unit->applied);
+      MarkDirty(id);
+    }
+    queue_.Done(id, unit);
+    if (!ends || !(*account)->wants_flush()) return true;
+    if (absl::Status s = (*account)->FlushRows(); !s.ok()) return s;
+  }
+  TouchIndex(*account);
+  return true;
+}
+
+absl::StatusOr<bool> DiskStore::StepSpool(uint64_t last_batch) {
+  const std::lock_guard lock(spool_work_);
+  const std::shared_ptr<StoreUnit> unit = queue_.Front(AccountId{});
+  if (unit == nullptr || unit->batch > last_batch) return false;
+  StoreOp& op = unit->ops[unit->next];
+  if (auto* chunk = std::get_if<SpoolChunk>(&op)) {
+    if (absl::Status s = spool_.Write(*chunk); !s.ok()) return s;
+  } else if (const auto* drop = std::get_if<SpoolDrop>(&op)) {
+    spool_.Sweep(drop->body);
+  } else {
+    return absl::InternalError("an operation on an account came without its id");
+  }
+  queue_.Done(AccountId{}, unit);
+  return true;
+}
+
+absl::Status DiskStore::DrainSpool(uint64_t last_batch) {
+  while (true) {
+    auto stepped = StepSpool(last_batch);
+    if (!stepped.ok()) return stepped.status();
+    if (!*stepped) return absl::OkStatus();
+  }
+}
+
+absl::Status DiskStore::WorkOff(const AccountId& account) {
+  while (true) {
+    auto stepped = Step(account);
+    if (!stepped.ok()) return stepped.status();
+    if (!*stepped) return absl::OkStatus();
+  }
+}
+
+absl::StatusOr<std::unique_lock<std::mutex>> DiskStore::LockBetweenUnits(Account& account) {
+  while (true) {
+    std::unique_lock lock(account.mutex);
+    const std::shared_ptr<StoreUnit> unit = queue_.Front(account.id());
+    if (unit == nullptr || unit->next == 0) return lock;
+    lock.unlock();
+    if (auto stepped = Step(account.id()); !stepped.ok()) return stepped.status();
+  }
+}
+
+void DiskStore::MarkDirty(const AccountId& account) {
+  const std::lock_guard lock(accounts_mutex_);
+  dirty_.insert(account);
+}
+
+void DiskStore::TouchIndex(const AccountPtr& account) {
+  AccountPtr idle;
+  {
+    const std::lock_guard lock(handles_mutex_);
+    const auto it = handle_of_.find(account->id());
+    if (it != handle_of_.end()) {
+      handles_.splice(handles_.begin(), handles_, it->second);
+      return;
+    }
+    handle_of_[account->id()] = handles_.insert(handles_.begin(), account);
+    if (handles_.size() <= options_.open_indexes_max) return;
+    idle = handles_.back();
+    handle_of_.erase(idle->id());
+    handles_.pop_back();
+  }
+  // Closing folds the log into the file, with its two syncs: outside the lock of the list.
+  const std::lock_guard lock(idle->mutex);
+  idle->CloseIndex();
+}
+
+// ---- checkpoint ----
+
+absl::Status DiskStore::FlushAll(const AccountId& id) {
+  auto account = Find(id);
+  if (!account.ok()) return account.status();
+  {
+    const auto lock = LockBetweenUnits(**account);
+    if (!lock.ok()) return lock.status();
+    if (absl::Status s = (*account)->FlushRows(); !s.ok()) return s;
+  }
+  TouchIndex(*account);
+  while (true) {
+    const std::lock_guard lock((*account)->mutex);
+    auto more = (*account)->FlushNames(kNamesAtOnce);
+    if (!more.ok()) return more.status();
+    if (!*more) return absl::OkStatus();
+  }
+}
+
+// The position is taken first: what is worked off meanwhile may become durable too, which replay does not mind.
+absl::StatusOr<CheckpointInfo> DiskStore::Checkpoint() {
+  SpoolMark mark = queue_.reached();
+  if (const auto open_body = spool_.oldest(); open_body && open_body->position < mark.position) mark = *open_body;
+  std::vector<AccountId> dirty;
+  {
+    const std::lock_guard lock(accounts_mutex_);
+    dirty.assign(dirty_.begin(), dirty_.end());
+  }
+  for (const AccountId& account : dirty) {
+    {
+      const std::lock_guard lock(accounts_mutex_);
+      dirty_.erase(account);
+    }
+    if (absl::Status s = FlushAll(account); !s.ok()) {
+      MarkDirty(account);
+      return s;
+    }
+  }
+  if (absl::Status s = disk_.SyncFileSystem(options_.root); !s.ok()) return s;
+  CheckpointInfo info{.position = mark.position, .applied = *mark.applied};
+  if (absl::Status s = WriteCheckpoint(disk_, options_.root, info); !s.ok()) return s;
+  const std::lock_guard lock(accounts_mutex_);
+  last_checkpoint_ = info;
+  return info;
+}
+
+CheckpointInfo DiskStore::last_checkpoint() const {
+  const std::lock_guard lock(accounts_mutex_);
+  return last_checkpoint_;
+}
+
+// ---- reading ----
+
+absl::StatusOr<AccountState> DiskStore::Load(const AccountId& id) {
+  auto account = Find(id);
+  if (!account.ok()) return account.status();
+  if (absl::Status s = WorkOff(id); !s.ok()) return s;
+  absl::StatusOr<AccountState> state = absl::InternalError("not loaded");
+  {
+    const auto lock = LockBetweenUnits(**account);
+    if (!lock.ok()) return lock.status();
+    state = (*account)->Load();
+  }
+  TouchIndex(*account);
+  return state;
+}
+
+absl::Status DiskStore::Rewrite(const AccountState& state) {
+  auto account = Find(state.id);
+  if (!account.ok()) return account.status();
+  if (absl::Status s = WorkOff(state.id); !s.ok()) return s;
+  absl::Status status;
+  {
+    const auto lock = LockBetweenUnits(**account);
+    if (!lock.ok()) return lock.status();
+    status = (*account)->Rewrite(state);
+  }
+  MarkDirty(state.id);
+  TouchIndex(*account);
+  return status;
+}
+
+absl::StatusOr<std::shared_ptr<Body>> DiskStore::OpenBody(const AccountId& id, const MailboxId& mailbox,
+                                                          const Message& message) {
+  auto account = Find(id);
+  if (!account.ok()) return account.status();
+  for (int attempt = 0;; ++attempt) {
+    if (auto queued = queue_.FindBody(id, message.dot)) return std::make_shared<MemoryBody>(*std::move(queued));
+    absl::StatusOr<std::unique_ptr<journal::File>> file = absl::NotFoundError("not opened");
+    {
+      const std::lock_guard lock((*account)->mutex);
+      file = (*account)->OpenMessage(mailbox, message);
+    }
+    if (file.ok()) return BodyOf(*std::move(file));
+    // It may be on its way: copied, moved or placed by what is queued.
+    if (!absl::IsNotFound(file.status()) || attempt > 0 || queue_.Front(id) == nullptr) return file.status();
+    if (absl::Status s = WorkOff(id); !s.ok()) return s;
+  }
+}
+
+absl::Status DiskStore::RestoreBody(const AccountId& id, const MailboxId& mailbox, const Message& message,
+                                    std::string_view trace_and_body) {
+  auto account = Find(id);
+  if (!account.ok()) return account.status();
+  if (absl::Status s = WorkOff(id); !s.ok()) return s;
+  const std::lock_guard lock((*account)->mutex);
+  return (*account)->Restore(mailbox, message, trace_and_body);
+}
+
+absl::StatusOr<std::vector<Store::MissingBody>> DiskStore::Reconcile(const AccountState& state) {
+  auto account = Find(state.id);
+  if (!account.ok()) return account.status();
+  if (absl::Status s = WorkOff(state.id); !s.ok()) return s;
+  if (absl::Status s = FlushAll(state.id); !s.ok()) return s;
+  const std::lock_guard lock((*account)->mutex);
+  auto files = (*account)->Files();
+  if (!files.ok()) return files.status();
+  if (absl::Status s = (*account)->PruneStructures(); !s.ok()) return s;
+  return ReconcileFiles(**files, state, settled_, (*account)->Today());
+}
+
+// ---- strangers ----
+
+absl::StatusOr<std::vector<Stranger>> DiskStore::FindStrangers(const AccountState& state) {
+  auto account = Find(state.id);
+  if (!account.ok()) return account.status();
+  const std::lock_guard lock((*account)->mutex);
+  auto files = (*account)->Files();
+  if (!files.ok()) return files.status();
+  const std::lock_guard seen_lock(seen_mutex_);
+  return FindStrangerFiles(**files, state, static_cast<int64_t>(context_.clock.NowMillis() / 1000), &seen_);
+}
+
+absl::StatusOr<std::string> DiskStore::ReadStranger(const Stranger& stranger) { return disk_.ReadWhole(stranger.path); }
+
+absl::Status DiskStore::RemoveStranger(const Stranger& stranger) {
+  const absl::Status status = disk_.Remove(stranger.path);
+  return absl::IsNotFound(status) ? absl::OkStatus() : status;
+}
+
+// ---- cached structures ----
+
+std::optional<std::string> DiskStore::CachedStructure(const AccountId& account, const Guid& guid) {
+  return CachedStructures(account, {guid}).front();
+}
+
+std::vector<std::optional<std::string>> DiskStore::CachedStructures(const AccountId& id,
+                                                                    const std::vector<Guid>& guids) {
+  std::vector<std::optional<std::string>> found(guids.size());
+  auto account = Find(id);
+  if (!account.ok()) return found;
+  bool open = false;
+  {
+    const std::lock_guard lock((*account)->mutex);
+    for (size_t i = 0; i < guids.size(); ++i) found[i] = (*account)->Structure(guids[i]);
+    open = (*account)->has_index_open();
+  }
+  if (open) TouchIndex(*account);
+  return found;
+}
+
+void DiskStore::CacheStructure(const AccountId& id, const Guid& guid, std::string bytes) {
+  auto account = Find(id);
+  if (!account.ok()) return;
+  {
+    const std::lock_guard lock((*account)->mutex);
+    (*account)->CacheStructure(guid, std::move(bytes));
+  }
+  MarkDirty(id);
+}
+
+// ---- what outlives the journal ----
+
+absl::StatusOr<std::shared_ptr<Body>> DiskStore::OpenExpunged(const AccountId& id, const Message& message) {
+  auto account = Find(id);
+  if (!account.ok()) return account.status();
+  const std::lock_guard lock((*account)->mutex);
+  auto files = (*account)->Files();
+  if (!files.ok()) return files.status();
+  const auto path = (*files)->FindExpunged(MaildirBaseName(message));
+  if (!path) return absl::NotFoundError("no expunged file " + MaildirBaseName(message));
+  auto file = disk_.Open(*path, journal::OpenMode::kRead);
+  if (!file.ok()) return file.status();
+  return BodyOf(*std::move(file));
+}
+
+absl::Status DiskStore::PurgeExpunged(int64_t before_s) {
+  std::vector<AccountPtr> accounts;
+  {
+    const std::lock_guard lock(accounts_mutex_);
+    for (const auto& [id, account] : accounts_) accounts.push_back(account);
+  }
+  // Days compare as texts: YYYY-MM-DD.
+  const std::string first_kept = absl::FormatTime("%Y-%m-%d", absl::FromUnixSeconds(before_s), absl::UTCTimeZone());
+  for (const AccountPtr& account : accounts) {
+    const std::string root = account->directory() + "/expunged";
+    const auto days = disk_.List(root);
+    if (absl::IsNotFound(days.status())) continue;
+    if (!days.ok()) return days.status();
+    for (const std::string& day : *days) {
+      if (day >= first_kept) continue;
+      const std::lock_guard lock(account->mutex);
+      if (absl::Status s = disk_.RemoveTree(root + "/" + day); !s.ok()) return s;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DiskStore::WriteBase(const AccountState& state) {
+  auto account = Find(state.id);
+  if (!account.ok()) return account.status();
+  const std::string& directory = (*account)->directory();
+  if (absl::Status s = disk_.MakeDirectories(directory); !s.ok()) return s;
+  return disk_.ReplaceDurably(directory + "/base", EncodeBase(state));
+}
+
+absl::StatusOr<AccountState> DiskStore::ReadBase(const AccountId& id) {
+  auto account = Find(id);
+  if (!account.ok()) return account.status();
+  const std::string path = (*account)->directory() + "/base";
+  auto bytes = disk_.ReadWhole(path);
+  if (!bytes.ok()) return bytes.status();
+  auto state = DecodeBase(*bytes);
+  if (state.ok() && state->id != id) return absl::DataLossError(path + ": belongs to another account");
+  if (state.ok()) return state;
+  return absl::Status(state.status().code(), path + ": " + std::string(state.status().message()));
+}
+
+absl::Status DiskStore::WriteDovecotFiles(const AccountState& state) {
+  auto account = Find(state.id);
+  if (!account.ok()) return account.status();
+  if (absl::Status s = WorkOff(state.id); !s.ok()) return s;
+  if (absl::Status s = FlushAll(state.id); !s.ok()) return s;
+  const std::lock_guard lock((*account)->mutex);
+  auto files = (*account)->Files();
+  if (!files.ok()) return files.status();
+  return WriteDovecot(**files, state);
+}
+
+}  // namespace gemel::maildir

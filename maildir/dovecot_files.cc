@@ -1,0 +1,57 @@
+#include "maildir/dovecot_files.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_replace.h"
+#include "maildir/file_name.h"
+#include "maildir/utf7.h"
+
+namespace gemel::maildir {
+
+std::string DovecotUidlist(const Mailbox& mailbox) {
+  // 3 V<uidvalidity> N<next uid> G<mailbox guid>, then "<uid> G<guid> :<name without flags>" by UID. The name is the
+  // whole base: without its ,S= and ,W= Dovecot silently takes the file for a new one.
+  std::string out =
+      fmt::format("3 V{} N{} G{}\n", mailbox.uid_validity, mailbox.uid_next, mailbox.id.hex());
+  for (const Message& message : mailbox.messages) {
+    out += fmt::format("{} G{} :{}\n", message.uid, message.guid.hex(), MaildirBaseName(message));
+  }
+  return out;
+}
+
+std::string DovecotKeywords(const Mailbox& mailbox) {
+  std::string out;
+  for (size_t i = 0; i < std::min<size_t>(mailbox.keywords.size(), 26); ++i) {
+    out += fmt::format("{} {}\n", i, mailbox.keywords[i]);
+  }
+  return out;
+}
+
+std::string DovecotSubscriptions(const AccountState& state) {
+  std::string out = "V\t2\n\n";
+  for (const std::string& name : state.subscriptions) {
+    // Levels are separated by TAB, and each is escaped as Dovecot's str_tabescape does; names are modified UTF-7.
+    const auto encoded = Utf7FromUtf8(name);
+    if (!encoded.ok()) continue;  // never subscribed to through us
+    out += absl::StrReplaceAll(*encoded, {{"/", "\t"}}) + "\n";
+  }
+  return out;
+}
+
+absl::Status WriteDovecot(const AccountFiles& files, const AccountState& state) {
+  journal::Disk& disk = files.disk();
+  for (const auto& [id, mailbox] : state.mailboxes) {
+    const std::string* path = files.Find(id);
+    if (path == nullptr) return absl::InternalError("mailbox " + mailbox.name + " has no directory");
+    if (absl::Status s = disk.ReplaceDurably(*path + "/dovecot-uidlist", DovecotUidlist(mailbox)); !s.ok()) return s;
+    const std::string keywords = DovecotKeywords(mailbox);
+    const absl::Status s = keywords.empty() ? disk.Remove(*path + "/dovecot-keywords")
+                                            : disk.ReplaceDurably(*path + "/dovecot-keywords", keywords);
+    if (!s.ok() && !absl::IsNotFound(s)) return s;
+  }
+  return disk.ReplaceDurably(files.maildir() + "/subscriptions", DovecotSubscriptions(state));
+}
+
+}  // namespace gemel::maildir

@@ -1,0 +1,217 @@
+#include "maildir/reconcile.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "journal/log.h"
+#include "maildir/file_name.h"
+
+namespace gemel::maildir {
+namespace {
+
+struct Found {
+  std::string path;
+  bool used = false;
+};
+
+class Reconciler {
+ public:
+  Reconciler(AccountFiles& files, const AccountState& state, const journal::VectorClock& settled, std::string day)
+      : files_(files), state_(state), settled_(settled), day_(std::move(day)) {}
+
+  absl::StatusOr<std::vector<Store::MissingBody>> Run() {
+    for (const auto& [id, mailbox] : state_.mailboxes) {
+      if (absl::Status s = files_.PlaceMailbox(id, mailbox.name); !s.ok()) return s;
+    }
+    if (absl::Status s = DropUnknownMailboxes(); !s.ok()) return s;
+    if (absl::Status s = ListAll(); !s.ok()) return s;
+    for (const auto& [id, mailbox] : state_.mailboxes) {
+      for (const Message& message : mailbox.messages) {
+        if (absl::Status s = Settle(mailbox, message); !s.ok()) return s;
+      }
+    }
+    for (const auto& [dot, waiting] : state_.unplaced) {
+      const std::string path = files_.SpoolPath(MaildirBaseName(waiting.message));
+      if (!IsSound(path, waiting.message)) missing_.push_back({.mailbox = {}, .message = waiting.message});
+    }
+    if (absl::Status s = LinkCopies(); !s.ok()) return s;
+    if (absl::Status s = RemoveOrphans(); !s.ok()) return s;
+    return std::move(missing_);
+  }
+
+ private:
+  absl::Status DropUnknownMailboxes() {
+    std::vector<MailboxId> unknown;
+    for (const auto& [id, path] : files_.mailboxes()) {
+      if (state_.Find(id) == nullptr && path != files_.maildir()) unknown.push_back(id);
+    }
+    for (const MailboxId& id : unknown) {
+      if (absl::Status s = files_.RemoveMailbox(id, day_); !s.ok()) return s;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ListAll() {
+    for (const auto& [id, path] : files_.mailboxes()) {
+      for (const char* part : {"/cur/", "/new/"}) {
+        const auto names = files_.disk().List(path + part);
+        if (absl::IsNotFound(names.status())) {
+          if (absl::Status s = files_.disk().MakeDirectories(path + part); !s.ok()) return s;
+          continue;
+        }
+        if (!names.ok()) return names.status();
+        for (const std::string& name : *names) {
+          if (IsOwnFileName(name)) found_[std::string(BaseOf(name))].push_back({.path = path + part + name});
+        }
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Gives the message's file its name. Of several with its base, one that has the name already, else one that is
+  // sound: a crash between two names, or a program that moved it.
+  absl::Status Settle(const Mailbox& mailbox, const Message& message) {
+    const std::string target =
+        *files_.Find(mailbox.id) + "/" + RelativePath(message, mailbox.keyword_sets[message.keywords]);
+    const auto it = found_.find(MaildirBaseName(message));
+    Found* best = nullptr;
+    if (it != found_.end()) {
+      for (Found& each : it->second) {
+        if (each.used || !IsSound(each.path, message)) continue;
+        if (best == nullptr || each.path == target) best = &each;
+      }
+      // A damaged one keeps its place: restoring writes into it.
+      for (Found& each : it->second) {
+        if (best == nullptr && !each.used) best = &each;
+      }
+    }
+    if (best == nullptr) {
+      missing_.push_back({.mailbox = mailbox.id, .message = message});
+      return absl::OkStatus();
+    }
+    best->used = true;
+    if (best->path != target) {
+      if (absl::Status s = files_.Rename(best->path, target); !s.ok()) return s;
+      best->path = target;
+      for (Found& each : it->second) {
+        if (&each != best && each.path == target) each.path.clear();  // renamed over
+      }
+    }
+    if (!IsSound(target, message)) {
+      missing_.push_back({.mailbox = mailbox.id, .message = message});
+    } else {
+      sound_.try_emplace(message.guid, target);
+    }
+    return absl::OkStatus();
+  }
+
+  bool IsSound(const std::string& path, const Message& message) const {
+    const auto info = files_.disk().Stat(path);
+    if (!info.ok() || info->bytes != message.bytes) return false;
+    if (settled_.Covers(message.dot)) return true;
+    auto file = files_.disk().Open(path, journal::OpenMode::kRead);
+    if (!file.ok()) return false;
+    std::string piece(kCopyBytes, '\0');
+    for (uint64_t offset = 0; offset < info->bytes;) {
+      auto count = (*file)->ReadAt(offset, piece.data(), piece.size());
+      if (!count.ok() || *count == 0) return false;
+      if (std::string_view(piece).substr(0, *count).find('\0') != std::string_view::npos) return false;
+      offset += *count;
+    }
+    return true;
+  }
+
+  // A copy is a hard link of what it was copied from, so any message with its GUID has its bytes.
+  absl::Status LinkCopies() {
+    std::vector<Store::MissingBody> still;
+    for (const Store::MissingBody& each : missing_) {
+      const auto source = sound_.find(each.message.guid);
+      const Mailbox* mailbox = state_.Find(each.mailbox);
+      if (source == sound_.end() || mailbox == nullptr) {
+        still.push_back(each);
+        continue;
+      }
+      const std::string target = *files_.Find(each.mailbox) + "/" +
+                                 RelativePath(each.message, mailbox->keyword_sets[each.message.keywords]);
+      if (absl::Status s = files_.LinkOver(source->second, target); !s.ok()) return s;
+    }
+    missing_ = std::move(still);
+    return absl::OkStatus();
+  }
+
+  absl::Status RemoveOrphans() {
+    for (const auto& [base, places] : found_) {
+      const bool alive = std::any_of(places.begin(), places.end(), [](const Found& each) { return each.used; });
+      for (const Found& each : places) {
+        if (each.used || each.path.empty()) continue;
+        journal::Log(journal::LogLevel::kInfo, "file without a message removed", {{"path", each.path}});
+        // Of a living message it is a second name, or an older torn body: nothing to keep.
+        const absl::Status s = alive ? files_.disk().Remove(each.path) : files_.Expunge(each.path, day_);
+        if (!s.ok() && !absl::IsNotFound(s)) return s;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  AccountFiles& files_;
+  const AccountState& state_;
+  const journal::VectorClock& settled_;
+  const std::string day_;
+  absl::flat_hash_map<std::string, std::vector<Found>> found_;  // by base name
+  absl::flat_hash_map<Guid, std::string> sound_;
+  std::vector<Store::MissingBody> missing_;
+};
+
+// Modification times count in seconds here: a directory that changed in the second of its listing, or the one after,
+// is listed again.
+constexpr int64_t kSettledAfterSeconds = 2;
+
+}  // namespace
+
+absl::StatusOr<std::vector<Store::MissingBody>> ReconcileFiles(AccountFiles& files, const AccountState& state,
+                                                               const journal::VectorClock& settled,
+                                                               const std::string& day) {
+  return Reconciler(files, state, settled, day).Run();
+}
+
+absl::StatusOr<std::vector<Stranger>> FindStrangerFiles(const AccountFiles& files, const AccountState& state,
+                                                        int64_t now_s, std::map<std::string, SeenDirectory>* seen) {
+  std::vector<Stranger> strangers;
+  for (const auto& [id, mailbox_path] : files.mailboxes()) {
+    if (state.Find(id) == nullptr) continue;
+    for (const char* part : {"/new", "/cur"}) {
+      const std::string path = mailbox_path + part;
+      const auto info = files.disk().Stat(path);
+      if (absl::IsNotFound(info.status())) continue;
+      if (!info.ok()) return info.status();
+      const auto last = seen->find(path);
+      if (last != seen->end() && last->second.mtime_s == info->mtime_s &&
+          info->mtime_s + kSettledAfterSeconds < last->second.listed_s) {
+        continue;
+      }
+      const size_t before = strangers.size();
+      const auto names = files.disk().List(path);
+      if (!names.ok()) return names.status();
+      for (const std::string& name : *names) {
+        if (name.front() == '.' || IsOwnFileName(name)) continue;
+        const auto file = files.disk().Stat(path + "/" + name);
+        if (!file.ok() || file->is_directory) continue;
+        strangers.push_back({.mailbox = id,
+                             .path = path + "/" + name,
+                             .mtime_s = file->mtime_s,
+                             .bytes = file->bytes,
+                             .flags = part[1] == 'c' ? FlagsOfAnyName(name) : Flags{0}});
+      }
+      // One with strangers in it is listed until they are gone.
+      if (strangers.size() == before) {
+        (*seen)[path] = {.mtime_s = info->mtime_s, .listed_s = now_s};
+      } else {
+        seen->erase(path);
+      }
+    }
+  }
+  return strangers;
+}
+
+}  // namespace gemel::maildir

@@ -1,0 +1,79 @@
+// What is queued for the store: per account in order, so that one account can be worked off before the rest, and over
+// all accounts as batches, so that the store knows up to where all is done.
+//
+// Threads: any.
+#pragma once
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "maildir/spool.h"
+#include "maildir/store.h"
+
+namespace gemel::maildir {
+
+// One account's operations of one batch: whole groups. Only who works it off changes `next` and `ops`.
+struct StoreUnit {
+  uint64_t batch = 0;
+  AccountId account;
+  std::vector<StoreOp> ops;
+  size_t next = 0;
+  std::shared_ptr<const journal::VectorClock> applied;
+};
+
+size_t BytesOf(const StoreOp& op);  // about what it holds in memory
+
+class StoreQueue {
+ public:
+  StoreQueue(const SpoolMark& start, Spool& spool);
+
+  void Add(StoreBatch batch);
+  size_t bytes() const;
+  size_t items() const;
+
+  // The oldest unit of this account that is not done; null: none.
+  std::shared_ptr<StoreUnit> Front(const AccountId& account) const;
+  // The account whose turn it is; nullopt: the queue is empty.
+  std::optional<AccountId> Next() const;
+  // Of Front(account): its operation `next` was worked off.
+  void Done(const AccountId& account, const std::shared_ptr<StoreUnit>& unit);
+
+  // Everything before it was worked off.
+  SpoolMark reached() const;
+
+  // The trace and body of a message that is queued with its body.
+  struct QueuedBody {
+    std::string trace;
+    std::shared_ptr<const std::string> bytes;
+  };
+  std::optional<QueuedBody> FindBody(const AccountId& account, const Dot& dot) const;
+
+ private:
+  struct Batch {
+    std::vector<std::shared_ptr<StoreUnit>> units;
+    size_t first = 0;      // units before it are done
+    size_t remaining = 0;  // units not done
+    SpoolMark after;
+  };
+  struct Waiting {
+    std::deque<std::shared_ptr<StoreUnit>> units;
+    absl::flat_hash_map<Dot, std::pair<std::shared_ptr<StoreUnit>, size_t>> bodies;
+  };
+  void AdvanceLocked();
+
+  Spool& spool_;
+  mutable std::mutex mutex_;
+  std::deque<Batch> batches_;
+  uint64_t first_batch_ = 0;  // number of batches_.front()
+  absl::flat_hash_map<AccountId, Waiting> waiting_;
+  SpoolMark reached_;
+  SpoolMark queued_;  // reached once all is done
+  size_t bytes_ = 0;
+  size_t items_ = 0;
+};
+
+}  // namespace gemel::maildir
