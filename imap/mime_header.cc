@@ -88,7 +88,7 @@ TokenReader::Result ReadParam(TokenReader& in, std::string* name, std::string* v
   if (!in.Is(';')) return TokenReader::kError;
   in.Advance();
   if (in.SkipBlanks() != TokenReader::kMore) return TokenReader::kError;
-  if (in.MimeToken(*name) != TokenReader::kMore || !in.Is('=')) return TokenReader::kError;
+  if (in.MimeToken(*name) != TokenReader::kMore || name->empty() || !in.Is('=')) return TokenReader::kError;
   in.Advance();
   TokenReader::Result result = in.SkipBlanks();
   if (result != TokenReader::kMore) return result == TokenReader::kEnd ? TokenReader::kMore : result;
@@ -175,7 +175,7 @@ bool HeaderReader::Next(HeaderField* field) {
   }
   field->name = TrimRight(whole.substr(0, colon - field->begin), " \t");
   field->value = whole.substr(std::min(whole.size(), colon - field->begin + 1));
-  const size_t first = field->value.find_first_not_of(" \t");
+  const size_t first = field->value.find_first_not_of(" \t\r\n");
   // Blanks before the first word go, a fold among them too; the RFC 5322 value begins behind them.
   field->value.remove_prefix(first == std::string_view::npos ? field->value.size() : first);
   return true;

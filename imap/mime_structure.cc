@@ -110,7 +110,7 @@ class StructureParser {
       const bool empty = out_.parts_[open_.back().part].header.begin > end;
       EndHeader(empty ? piece.begin : end, empty ? newlines_ : newlines_ - 1);
     }
-    while (open_.size() > at + 1) Close(end, newlines_ - 1);
+    CloseAbove(at, end, newlines_ - 1);
     if (last) {
       open_.back().boundary.clear();
     } else {
@@ -118,16 +118,19 @@ class StructureParser {
     }
   }
 
-  void Close(uint64_t end, uint64_t newlines) {
-    FileRange& body = out_.parts_[open_.back().part].body;
-    if (body.begin <= end) {
+  // Ends all that is open within the part at `keep`.
+  void CloseAbove(size_t keep, uint64_t end, uint64_t newlines) {
+    for (; open_.size() > keep + 1; open_.pop_back()) {
+      FileRange& body = out_.parts_[open_.back().part].body;
+      if (body.begin > end) {
+        // The boundary is right behind the empty line of a header, whose newline is the header's, so that all that
+        // holds the part ends behind it, too.
+        end = body.begin;
+        newlines = body.newlines;
+      }
       body.end = end;
       body.newlines = newlines - body.newlines;
-    } else {  // boundary right behind the header
-      body.end = body.begin;
-      body.newlines = 0;
     }
-    open_.pop_back();
   }
 
   // `newlines`: before `end`.
@@ -138,7 +141,7 @@ class StructureParser {
       part.header.end = end;
       part.header.newlines = newlines - part.header.newlines;
       part.body.begin = part.body.end = end;
-      part.body.newlines = newlines;  // a count from the file's start, until Close
+      part.body.newlines = newlines;  // a count from the file's start, until CloseAbove
     }
     in_header_ = false;
     ReadFields(&descriptions_[index]);
@@ -203,7 +206,10 @@ class StructureParser {
   void Finish() {
     const uint64_t end = body_.bytes();
     while (in_header_) EndHeader(end, newlines_);
-    while (!open_.empty()) Close(end, newlines_);
+    CloseAbove(0, end, newlines_);
+    FileRange& body = out_.parts_[0].body;
+    body.end = end;
+    body.newlines = newlines_ - body.newlines;
     out_.file_ = FileRange{0, end, newlines_};
     AppendEnvelope(&out_.envelope_, *descriptions_[0].envelope);
     AppendBodyStructure(&out_.body_structure_, &out_.extension_cuts_, out_.parts_, descriptions_, 0);

@@ -87,8 +87,8 @@ TokenReader::Result TokenReader::LocalPart(std::string& out) {
     while (Is('.')) {
       out += '.';
       ++at_;
-      if (at_end()) return kEnd;
-      result = kMore;
+      result = SkipBlanks();
+      if (result != kMore) return result;
     }
     if (Is('@')) break;
     result = Atom(out);
