@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "imap/test_account.h"
+#include "journal/log.h"
 
 namespace gemel::imap {
 namespace {
@@ -78,6 +79,9 @@ void Client::Talk(std::string_view dialogue) {
 
 class SessionTest : public testing::Test {
  protected:
+  void SetUp() override { journal::SetLogLevel(journal::LogLevel::kOff); }
+  void TearDown() override { journal::SetLogLevel(journal::LogLevel::kInfo); }
+
   TestLoop loop_;
   TestService service_{loop_};
   Client client_{service_, loop_};
@@ -390,7 +394,7 @@ TEST_F(SessionTest, FetchOfABodySetsSeen) {
   EXPECT_EQ(client_.Say("b UID FETCH 1 BODY[TEXT]\r\n"),
             "* 1 FETCH (UID 1 BODY[TEXT] {10}\r\nAt five?\r\n FLAGS (\\Seen \\Recent))\r\nb OK Fetch completed.\r\n");
   EXPECT_EQ(client_.Say("c FETCH 1 (RFC822.SIZE BODY[9.1])\r\n"),
-            "* 1 FETCH (RFC822.SIZE 149 BODY[9.1] NIL)\r\nc OK Fetch completed.\r\n");
+            "* 1 FETCH (RFC822.SIZE 144 BODY[9.1] NIL)\r\nc OK Fetch completed.\r\n");
 }
 
 TEST_F(SessionTest, FetchEnvelopeFillsTheCache) {

@@ -1,0 +1,16 @@
+// A message's bytes as the journal has them: to put back a file that was lost.
+#pragma once
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "journal/disk.h"
+#include "journal/ids.h"
+
+namespace gemel::engine {
+
+// Trace and body, LF form, of the Deliver or (through its source) the Copy with this dot. Reads the whole journal:
+// for accidents. NotFound: the journal does not reach back to it.
+absl::StatusOr<std::string> ReadBodyFromJournal(journal::Disk& disk, const std::string& journal_directory,
+                                                const journal::Dot& message);
+
+}  // namespace gemel::engine

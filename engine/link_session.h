@@ -1,0 +1,71 @@
+// One connection between the nodes: hello, catch-up from the peer's cursor, live frames, acknowledgements,
+// heartbeats. Sans-I/O: bytes in, bytes out through its Connection. Design 4 ("When the link comes up"), 7.
+#pragma once
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "engine/connection.h"
+#include "engine/link_messages.h"
+#include "journal/journal.h"
+
+namespace gemel::engine {
+
+class NodeImpl;
+
+class LinkSession final : public ProtocolSession {
+ public:
+  LinkSession(NodeImpl& node, Connection& connection);
+  ~LinkSession() override;
+
+  void OnConnected() override;
+  void OnBytes(std::string_view bytes) override;
+  void OnTls() override {}
+  void OnTimeout() override;
+  void OnClosed() override;
+  void OnShutdown() override;
+
+  // ---- from the node ----
+  void ShipLive(const journal::Committed& committed);  // a frame of ours that has just become durable
+  void SendAck(const journal::VectorClock& held);      // what became durable here
+  void SendPing();
+  void Send(const LinkMessage& message);
+  // Ends the connection with a Goodbye; the node is told by LinkDown.
+  void Drop(const std::string& why);
+
+  bool exchanged() const { return exchanged_; }
+  bool caught_up() const { return caught_up_; }
+  const Hello& peer() const { return peer_; }
+  uint64_t shipped_bytes() const { return shipped_bytes_; }
+
+ private:
+  void On(Hello hello);
+  void On(FrameMessage frame);
+  void On(Ack ack);
+  void On(Ping ping);
+  void On(Pong pong);
+  void On(Goodbye goodbye);
+  void On(BodyRequest request);
+  void On(BodyPart part);
+  void ShipSome();  // catch-up: the next piece from the disk, while the peer keeps pace
+  void ResumeWhenDrained();
+  void CloseOnce(const std::string& why);
+
+  NodeImpl& node_;
+  Connection& connection_;
+  LinkDecoder decoder_;
+  Hello peer_;
+  bool exchanged_ = false;  // both hellos are in and agree
+  bool caught_up_ = false;  // all that was durable here has been sent; frames are shipped as they become durable
+  bool closed_ = false;
+  bool waiting_for_drain_ = false;
+  std::unique_ptr<journal::ShipCursor> cursor_;
+  journal::VectorClock sent_;   // what the peer has or was sent
+  journal::VectorClock acked_;  // what this node told the peer that it holds
+  uint64_t shipped_bytes_ = 0;
+  uint64_t next_ping_ = 1;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace gemel::engine

@@ -1,0 +1,246 @@
+// Accounts in memory: loading, what the home gives out, what it owes after a record, who is connected.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "engine/lanes.h"
+#include "engine/node_impl.h"
+#include "engine/sessions.h"
+#include "journal/log.h"
+
+namespace gemel::engine {
+
+using journal::Log;
+using journal::Record;
+
+LiveAccount* NodeImpl::LiveIfLoaded(const AccountId& id) {
+  const auto found = live_.find(id);
+  return found == live_.end() ? nullptr : found->second.get();
+}
+
+LiveAccount* NodeImpl::Live(const AccountId& id) {
+  if (LiveAccount* live = LiveIfLoaded(id)) {
+    live->last_used_ms = BootMillis();
+    return live;
+  }
+  const Account* account = directory_.Find(id);
+  if (account == nullptr) return nullptr;
+  auto live = std::make_unique<LiveAccount>();
+  absl::StatusOr<AccountState> state = store_->Load(id);
+  if (state.ok()) {
+    live->state = *std::move(state);
+  } else if (absl::IsNotFound(state.status())) {
+    live->state.applied = {};
+  } else if (absl::IsDataLoss(state.status())) {
+    Log(journal::LogLevel::kWarning, "index_rebuilding",
+        {{"account", account->name}, {"why", std::string(state.status().message())}});
+    absl::StatusOr<AccountState> rebuilt = RebuildState(*account);
+    if (!rebuilt.ok()) {
+      AddProblem(absl::StrCat("account:", account->name),
+                 {"error", absl::StrCat(account->name, " cannot be loaded: ", std::string(rebuilt.status().message())),
+                  "copy its directory away, then ask `gemel replay --account` for its state from the journal"});
+      return nullptr;
+    }
+    live->state = *std::move(rebuilt);
+  } else {
+    AddProblem(absl::StrCat("account:", account->name),
+               {"error", absl::StrCat(account->name, " cannot be loaded: ", std::string(state.status().message())),
+                "check the disk; the account is tried again at its next use"});
+    Log(journal::LogLevel::kError, "account_not_loaded",
+        {{"account", account->name}, {"error", std::string(state.status().message())}});
+    return nullptr;
+  }
+  SolveProblem(absl::StrCat("account:", account->name));
+  live->state.id = id;
+  live->state.name = account->name;
+  live->last_used_ms = BootMillis();
+  // What was here before this node took notice of arrivals counts as seen by somebody (\Recent is not journaled).
+  for (const auto& [mailbox_id, mailbox] : live->state.mailboxes) live->recent_from[mailbox_id] = mailbox.uid_next;
+  // Records of ours that wait for their confirmation have taken UIDs and MODSEQs already.
+  for (const QueuedFrame& queued : own_.frames) {
+    for (const Record& record : queued.frame->records) {
+      if (record.account == id) NoteGiven(*live, record);
+    }
+  }
+  for (const ApplyQueue::Grouped& grouped : own_.group) {
+    const Record& record = grouped.frame->records[grouped.index];
+    if (record.account == id) NoteGiven(*live, record);
+  }
+  return (live_[id] = std::move(live)).get();
+}
+
+bool NodeImpl::Orders(const Account& account) const {
+  if (failed_ || starting_ || releasing_.contains(account.id)) return false;
+  if (pairing_generation_ && account.home_place != place()) return false;
+  const std::optional<uint8_t> home = directory_.HomePlace(account);
+  return home && *home == place();
+}
+
+Home NodeImpl::HomeOf(const AccountId& id) const {
+  const Account* account = directory_.Find(id);
+  if (account == nullptr || Orders(*account)) return Home::kHere;
+  const std::optional<uint8_t> home = directory_.HomePlace(*account);
+  if (home && *home == place()) return Home::kHere;
+  return link_ != nullptr && peer_counts_ ? Home::kPeer : Home::kPeerAway;
+}
+
+journal::Generation NodeImpl::generation() const {
+  return directory_.generation() == nullptr ? 0 : directory_.generation()->number;
+}
+
+ModSeq NodeImpl::GiveModSeq(LiveAccount& live) {
+  const journal::GenerationBegin* current = directory_.generation();
+  const ModSeq base = ModSeqLaneBase(generation(), current->kind, place());
+  live.given_modseq = NextModSeq(std::max(live.given_modseq, live.state.highest_modseq), base);
+  return live.given_modseq;
+}
+
+Uid NodeImpl::GiveUid(LiveAccount& live, const Mailbox& mailbox) {
+  Uid& next = live.given_uid_next[mailbox.id];
+  const Uid uid = NextUid(std::max(next, mailbox.uid_next), mailbox.uid_validity, place());
+  next = uid + 1;
+  return uid;
+}
+
+uint32_t NodeImpl::GiveUidValidity(LiveAccount& live) {
+  live.given_uid_validity = NextUidValidity(std::max(live.given_uid_validity, live.state.last_uid_validity),
+                                            static_cast<uint32_t>(NowSeconds()), place());
+  return live.given_uid_validity;
+}
+
+void NodeImpl::NoteGiven(LiveAccount& live, const Record& record) {
+  const auto uid = [&live](const MailboxId& mailbox, Uid given) {
+    Uid& next = live.given_uid_next[mailbox];
+    next = std::max(next, given + 1);
+  };
+  const auto modseq = [&live](ModSeq given) { live.given_modseq = std::max(live.given_modseq, given); };
+  std::visit(
+      [&](const auto& body) {
+        using Body = std::decay_t<decltype(body)>;
+        if constexpr (requires { body.modseq; }) modseq(body.modseq);
+        if constexpr (std::is_same_v<Body, journal::Deliver>) {
+          if (body.order) uid(body.order->mailbox, body.order->uid), modseq(body.order->modseq);
+        } else if constexpr (std::is_same_v<Body, journal::Copy>) {
+          uid(body.order.mailbox, body.order.uid), modseq(body.order.modseq);
+        } else if constexpr (std::is_same_v<Body, journal::Place>) {
+          for (const auto& placed : body.messages) uid(body.mailbox, placed.uid), live.placing.insert(placed.message);
+        } else if constexpr (std::is_same_v<Body, journal::Move>) {
+          for (const auto& placed : body.messages) uid(body.to, placed.uid);
+        } else if constexpr (std::is_same_v<Body, journal::MailboxCreate>) {
+          live.given_uid_validity = std::max(live.given_uid_validity, body.uid_validity);
+          if (body.mailbox == InboxOf(live.state.id)) live.creating_built_ins = true;
+        }
+      },
+      record.body);
+}
+
+void NodeImpl::AfterApplied(LiveAccount& live) {
+  const Account* account = directory_.Find(live.state.id);
+  const bool has_inbox = live.state.Find(InboxOf(live.state.id)) != nullptr;
+  if (has_inbox) {
+    live.creating_built_ins = false;
+    for (auto& then : std::exchange(live.waiting_for_inbox, {})) PostSafely(std::move(then));
+  }
+  if (account == nullptr || !Orders(*account)) return;
+  if (!has_inbox) {
+    if (live.creating_built_ins) return;
+    live.creating_built_ins = true;
+    std::vector<Record> records;
+    for (const BuiltInMailbox& each : kBuiltInMailboxes) {
+      journal::MailboxCreate create;
+      create.mailbox = journal::BuiltInMailboxId(account->id, each.name);
+      create.name = each.name;
+      create.uid_validity = GiveUidValidity(live);
+      create.modseq = GiveModSeq(live);
+      create.special_use = each.special_use;
+      create.subscribed = true;
+      records.push_back({account->id, 0, false, std::move(create)});
+    }
+    Create(std::move(records), nullptr);
+    return;
+  }
+  // Letters that the other node took, or that came before their mailbox: one Place for each mailbox (decision 5).
+  std::map<MailboxId, std::vector<Dot>> places;
+  for (const auto& [dot, unplaced] : live.state.unplaced) {
+    if (!live.placing.insert(dot).second) continue;
+    const Mailbox* mailbox = live.state.Find(unplaced.wanted);
+    places[mailbox != nullptr ? mailbox->id : InboxOf(live.state.id)].push_back(dot);
+  }
+  for (const auto& [mailbox_id, dots] : places) {
+    journal::Place placing;
+    placing.mailbox = mailbox_id;
+    placing.modseq = GiveModSeq(live);
+    for (const Dot& dot : dots) placing.messages.push_back({dot, GiveUid(live, *live.state.Find(mailbox_id))});
+    std::vector<Record> records;
+    records.push_back({account->id, 0, false, std::move(placing)});
+    Create(std::move(records), nullptr);
+  }
+}
+
+void NodeImpl::OpenAccount(const AccountId& id, AccountListener& listener,
+                           std::function<void(absl::StatusOr<std::unique_ptr<AccountSession>>)> done) {
+  if (starting_) {  // nothing is shown before the peer was asked what it knows
+    when_started_.push_back([this, id, &listener, done = std::move(done)] { OpenAccount(id, listener, done); });
+    return;
+  }
+  PostSafely([this, id, &listener, done = std::move(done)] {
+    const Account* account = directory_.Find(id);
+    if (account == nullptr || !account->enabled.value) {
+      return done(absl::PermissionDeniedError("the account does not exist or is disabled"));
+    }
+    if (stopping_ || failed_) return done(absl::UnavailableError("this server is going down"));
+    LiveAccount* live = Live(id);
+    if (live == nullptr) return done(absl::UnavailableError("the mailbox cannot be opened for the moment"));
+    const bool ours = Orders(*account);
+    if (!ours && HomeOf(id) == Home::kPeer) {
+      return done(absl::UnavailableError("the mailbox is at home on the other server; please reconnect"));
+    }
+    if (live->state.Find(InboxOf(id)) == nullptr) {
+      if (!ours) return done(absl::UnavailableError("the mailbox is not here yet; try again in a moment"));
+      // A new account: its mailboxes are on their way.
+      live->waiting_for_inbox.push_back([this, id, &listener, done] { OpenAccount(id, listener, done); });
+      AfterApplied(*live);
+      return;
+    }
+    AdoptStrangers(id);
+    done(std::make_unique<AccountSessionImpl>(*this, *live, listener, !ours));
+  });
+}
+
+void NodeImpl::CloseSessions(const AccountId& account, std::string_view reason) {
+  LiveAccount* live = LiveIfLoaded(account);
+  if (live == nullptr) return;
+  for (AccountSessionImpl* session : live->sessions) session->TellClosed(reason);
+}
+
+void NodeImpl::EvictIdle() {
+  const uint64_t now = BootMillis();
+  absl::erase_if(live_, [this, now](const auto& entry) {
+    const LiveAccount& live = *entry.second;
+    return live.sessions.empty() && live.in_flight == 0 && live.placing.empty() && live.waiting_for_inbox.empty() &&
+           live.state.unplaced.empty() && now - live.last_used_ms > options_.idle_account_ms;
+  });
+}
+
+journal::Guid NodeImpl::NewGuid() {
+  journal::Guid guid;
+  env_.random.Fill(guid.bytes.data(), guid.bytes.size());
+  return guid;
+}
+
+MailboxId NodeImpl::NewMailboxId() {
+  MailboxId id;
+  env_.random.Fill(id.bytes.data(), id.bytes.size());
+  return id;
+}
+
+absl::Status NodeImpl::CheckProxy(const ProxyHello& hello) const {
+  const Account* account = directory_.Find(hello.account);
+  if (account == nullptr || !account->enabled.value) {
+    return absl::NotFoundError("the other server does not know this account yet");
+  }
+  if (hello.generation != generation()) return absl::UnavailableError("the servers are of different generations");
+  if (!Orders(*account)) return absl::UnavailableError("the account's home is not here");
+  return absl::OkStatus();
+}
+
+}  // namespace gemel::engine

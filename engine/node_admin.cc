@@ -1,0 +1,252 @@
+// Replicated settings, and what `gemel status` says.
+#include <algorithm>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "engine/link_session.h"
+#include "engine/node_impl.h"
+
+namespace gemel::engine {
+namespace {
+
+using journal::Record;
+
+bool IsAddress(std::string_view name) {
+  const size_t at = name.rfind('@');
+  return at != std::string_view::npos && at > 0 && at + 1 < name.size() &&
+         std::none_of(name.begin(), name.end(), [](unsigned char c) { return c <= ' ' || c == 127; });
+}
+
+Node::Done Later(NodeImpl& node, Node::Done done, absl::Status status) {
+  node.PostSafely([done = std::move(done), status = std::move(status)] { done(status); });
+  return nullptr;
+}
+
+std::function<void(CommandResult)> Answer(Node::Done done) {
+  return [done = std::move(done)](CommandResult result) { done(result.status); };
+}
+
+std::vector<Record> One(const AccountId& account, journal::RecordBody body) {
+  std::vector<Record> records;
+  records.push_back({account, 0, false, std::move(body)});
+  return records;
+}
+
+absl::Status NoSuchAccount(const std::string& name) {
+  return absl::NotFoundError(absl::StrCat("there is no account ", name, "; `gemel account list` shows them"));
+}
+
+}  // namespace
+
+void NodeImpl::AddAccount(std::string name, std::string password_hash, std::optional<uint8_t> home, Done done) {
+  if (!IsAddress(name)) {
+    Later(*this, std::move(done),
+          absl::InvalidArgumentError(absl::StrCat(name, " is not an address like ann@example.test")));
+    return;
+  }
+  if (directory_.FindName(name) != nullptr) {
+    Later(*this, std::move(done), absl::AlreadyExistsError(absl::StrCat(name, " exists already")));
+    return;
+  }
+  if (absl::Status status = AcceptingMail(); !status.ok()) {
+    Later(*this, std::move(done), std::move(status));
+    return;
+  }
+  const AccountId id = journal::AccountIdOf(name);
+  std::vector<Record> records;
+  const std::string domain = FoldAddress(name.substr(name.rfind('@') + 1));
+  const auto known = directory_.domains().find(domain);
+  if (known == directory_.domains().end() || !known->second.exists.value) {
+    records.push_back({AccountId{}, 0, false, journal::DomainSet{domain, true, ""}});
+  }
+  journal::AccountSet set;
+  set.name = std::move(name);
+  set.create = true;
+  set.exists = true;
+  set.home_place = home.value_or(PreferredHome(identity_.cluster, id));
+  set.password_hash = std::move(password_hash);
+  set.enabled = true;
+  records.push_back({id, 0, false, std::move(set)});
+  Create(std::move(records), Answer(std::move(done)));
+}
+
+void NodeImpl::SetPasswordHash(std::string name, std::string password_hash, Done done) {
+  const Account* account = directory_.FindName(name);
+  if (account == nullptr) {
+    Later(*this, std::move(done), NoSuchAccount(name));
+    return;
+  }
+  journal::AccountSet set;
+  set.name = account->name;
+  set.password_hash = std::move(password_hash);
+  Create(One(account->id, std::move(set)), Answer(std::move(done)));
+}
+
+void NodeImpl::SetAccountEnabled(std::string name, bool enabled, Done done) {
+  const Account* account = directory_.FindName(name);
+  if (account == nullptr) {
+    Later(*this, std::move(done), NoSuchAccount(name));
+    return;
+  }
+  journal::AccountSet set;
+  set.name = account->name;
+  set.enabled = enabled;
+  Create(One(account->id, std::move(set)), Answer(std::move(done)));
+}
+
+void NodeImpl::SetDomain(std::string domain, bool exists, std::string alias_of, Done done) {
+  domain = FoldAddress(domain);
+  alias_of = FoldAddress(alias_of);
+  const auto target = directory_.domains().find(alias_of);
+  if (!alias_of.empty() && (target == directory_.domains().end() || !target->second.exists.value)) {
+    Later(*this, std::move(done), absl::NotFoundError(absl::StrCat("there is no domain ", alias_of)));
+    return;
+  }
+  Create(One({}, journal::DomainSet{std::move(domain), exists, std::move(alias_of)}), Answer(std::move(done)));
+}
+
+void NodeImpl::SetAlias(std::string address, std::vector<std::string> targets, Done done) {
+  if (!IsAddress(address)) {
+    Later(*this, std::move(done), absl::InvalidArgumentError(absl::StrCat(address, " is not an address")));
+    return;
+  }
+  Create(One({}, journal::AliasSet{FoldAddress(address), std::move(targets)}), Answer(std::move(done)));
+}
+
+void NodeImpl::SetHome(std::string name, uint8_t to, Done done) {
+  const Account* account = directory_.FindName(name);
+  absl::Status status;
+  if (account == nullptr) {
+    status = NoSuchAccount(name);
+  } else if (to > 1) {
+    status = absl::InvalidArgumentError("the places of a pair are 0 and 1");
+  } else if (account->home_place == to && !account->releasing) {
+    status = absl::AlreadyExistsError(absl::StrCat(name, " is at home there already"));
+  } else if (link_ == nullptr || !peer_counts_) {
+    status = absl::UnavailableError("a home can be moved only while both servers are connected");
+  } else if (!Orders(*account)) {
+    status = absl::FailedPreconditionError(absl::StrCat("the home of ", name, " is the other server: say it there"));
+  }
+  LiveAccount* live = status.ok() ? Live(account->id) : nullptr;
+  if (live == nullptr) {
+    if (status.ok()) status = absl::UnavailableError(absl::StrCat(name, " cannot be opened for the moment"));
+    Later(*this, std::move(done), std::move(status));
+    return;
+  }
+  releasing_.insert(account->id);  // from here on nothing of it is ordered here
+  journal::Release release;
+  release.to_place = to;
+  release.highest_modseq = std::max(live->given_modseq, live->state.highest_modseq);
+  for (const auto& [id, mailbox] : live->state.mailboxes) {
+    const auto given = live->given_uid_next.find(id);
+    release.uidnexts.emplace_back(id,
+                                  std::max(mailbox.uid_next, given == live->given_uid_next.end() ? 0 : given->second));
+  }
+  Create(One(account->id, std::move(release)), Answer(std::move(done)));
+}
+
+std::vector<AccountInfo> NodeImpl::Accounts() const {
+  std::vector<AccountInfo> infos;
+  for (const auto& [id, account] : directory_.accounts()) {
+    if (!account.exists.value) continue;
+    const std::optional<uint8_t> home = directory_.HomePlace(account);
+    infos.push_back({id, account.name, account.home_place, account.enabled.value, home && *home == place()});
+  }
+  std::sort(infos.begin(), infos.end(), [](const AccountInfo& a, const AccountInfo& b) { return a.name < b.name; });
+  return infos;
+}
+
+std::vector<Node::DomainInfo> NodeImpl::Domains() const {
+  std::vector<DomainInfo> infos;
+  for (const auto& [name, domain] : directory_.domains()) {
+    if (domain.exists.value) infos.push_back({name, domain.alias_of.value});
+  }
+  return infos;
+}
+
+std::vector<Node::AliasInfo> NodeImpl::Aliases() const {
+  std::vector<AliasInfo> infos;
+  for (const auto& [name, alias] : directory_.aliases()) {
+    if (!alias.targets.value.empty()) infos.push_back({alias.address, alias.targets.value});
+  }
+  return infos;
+}
+
+NodeStatus NodeImpl::Status() {
+  NodeStatus status;
+  status.version = GEMEL_VERSION;
+  status.node = journal::HexU64(identity_.node);
+  status.cluster = identity_.cluster.hex();
+  status.place = place();
+  status.incarnation = journal::HexU64(origin_.incarnation);
+  status.generation = generation();
+  const journal::GenerationBegin* current = directory_.generation();
+  status.state = failed_                                             ? "failed"
+                 : starting_                                         ? "starting"
+                 : current == nullptr                                ? "unpaired"
+                 : current->kind == journal::GenerationKind::kPaired ? "paired"
+                                                                     : "solo";
+  status.policy = options_.ack_policy == AckPolicy::kPairRequired ? "pair-required"
+                  : options_.ack_policy == AckPolicy::kPairIfUp   ? "pair-if-up"
+                                                                  : "local";
+  status.peer_connected = link_ != nullptr;
+  status.peer_counts = peer_counts_;
+  if (identity_.peer) {
+    status.peer_node = journal::HexU64(identity_.peer->node);
+    status.peer_key_fingerprint = identity_.peer->key_fingerprint;
+    if (last_heard_ms_ != 0) status.last_contact_ms = BootMillis() - last_heard_ms_;
+  }
+  status.key_fingerprint = identity_.key_fingerprint;
+  const journal::VectorClock held = journal_->held();
+  const auto entries = [](const journal::VectorClock& clock) {
+    std::vector<OriginSeq> out;
+    for (const auto& [origin, seq] : clock.entries()) {
+      out.push_back({absl::StrCat(journal::HexU64(origin.node), "/", journal::HexU64(origin.incarnation)), seq});
+    }
+    return out;
+  };
+  status.clock = entries(held);
+  status.peer_clock = entries(peer_held_);
+  for (const auto& [origin, seq] : held.entries()) {
+    if (identity_.peer && origin.node == identity_.node) {
+      status.lag_records_out += seq - std::min(seq, peer_held_.Get(origin));
+    }
+  }
+  for (const auto& [origin, seq] : peer_held_.entries()) {
+    if (origin.node != identity_.node) status.lag_records_in += seq - std::min(seq, held.Get(origin));
+  }
+  for (const QueuedFrame& queued : own_.frames) status.lag_bytes_out += queued.frame->shipped.size();
+  status.unprotected = identity_.peer ? Unprotected() : 0;
+  if (status.unprotected > 0) status.unprotected_since_s = unprotected_since_s_;
+  if (!operations_.empty()) status.oldest_unacknowledged_ms = BootMillis() - operations_.front().since_ms;
+  for (const auto& [id, account] : directory_.accounts()) {
+    if (!account.exists.value) continue;
+    ++status.accounts;
+    const Home home = HomeOf(id);
+    if (home == Home::kHere) ++status.accounts_homed_here;
+    if (home == Home::kPeerAway) ++status.accounts_read_only;
+  }
+  status.journal_bytes = journal_->bytes_on_disk();
+  status.journal_oldest = journal_->oldest();
+  status.journal_end = journal_->end();
+  status.checkpoint_position = store_->last_checkpoint().position;
+  status.store_backlog_bytes = store_->backlog_bytes();
+  status.store_backlog_items = store_->backlog_items();
+  status.free_bytes = free_bytes_;
+  for (const auto& [key, problem] : problems_) status.problems.push_back(problem);
+  return status;
+}
+
+std::vector<std::pair<std::string, std::string>> NodeImpl::Digests() {
+  std::vector<std::pair<std::string, std::string>> digests;
+  for (const auto& [id, account] : directory_.accounts()) {
+    if (!account.exists.value) continue;
+    LiveAccount* live = Live(id);
+    digests.emplace_back(account.name,
+                         live == nullptr ? "cannot be loaded" : absl::BytesToHexString(maildir::Digest(live->state)));
+  }
+  std::sort(digests.begin(), digests.end());
+  return digests;
+}
+
+}  // namespace gemel::engine

@@ -1,0 +1,411 @@
+// From a record's creation to its application and the reply.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "engine/link_session.h"
+#include "engine/node_impl.h"
+#include "engine/sessions.h"
+#include "journal/log.h"
+
+namespace gemel::engine {
+namespace {
+
+using journal::Committed;
+using journal::Frame;
+using journal::Log;
+using journal::Record;
+
+// An error that a command's record met when it was applied: another command came first.
+absl::Status LateError(const Record& record) {
+  if (std::holds_alternative<journal::MailboxCreate>(record.body) ||
+      std::holds_alternative<journal::MailboxRename>(record.body)) {
+    return absl::AlreadyExistsError("another command has just taken that name");
+  }
+  return absl::NotFoundError("another command has just deleted that mailbox or message");
+}
+
+bool IsMail(const Record& record) {
+  return std::visit(
+      [](const auto& body) {
+        using Body = std::decay_t<decltype(body)>;
+        return std::is_same_v<Body, journal::Deliver> || std::is_same_v<Body, journal::Place> ||
+               std::is_same_v<Body, journal::FlagsChange> || std::is_same_v<Body, journal::Expunge> ||
+               std::is_same_v<Body, journal::Copy> || std::is_same_v<Body, journal::Move> ||
+               std::is_same_v<Body, journal::MailboxCreate> || std::is_same_v<Body, journal::MailboxRename> ||
+               std::is_same_v<Body, journal::MailboxDelete> || std::is_same_v<Body, journal::Subscribe>;
+      },
+      record.body);
+}
+
+}  // namespace
+
+// What one run of ApplyAll does, told to the outside only when the state is complete.
+struct NodeImpl::Pass {
+  maildir::StoreBatch spool;  // chunks go before the messages made of them
+  std::map<AccountId, Effects> accounts;
+  std::vector<std::function<void()>> callbacks;           // replies
+  std::vector<std::pair<AccountId, std::string>> closed;  // sessions to end, with the reason
+  bool any = false;
+};
+
+journal::Hlc NodeImpl::NowHlc() {
+  last_hlc_ = std::max(last_hlc_ + 1, journal::HlcFromMillis(env_.clock.NowMillis()));
+  return last_hlc_;
+}
+
+journal::Seq NodeImpl::Create(std::vector<Record> records, std::function<void(CommandResult)> done, bool grouped) {
+  const size_t count = records.size();
+  for (size_t i = 0; i < count; ++i) {
+    Record& record = records[i];
+    record.time = NowHlc();
+    record.group_continues = grouped && i + 1 < count;
+    if (!IsMail(record)) continue;
+    if (LiveAccount* live = LiveIfLoaded(record.account)) ++live->in_flight;
+  }
+  const journal::Seq first = journal_->Append(std::move(records), applied_);
+  if (done) {
+    PendingOperation operation;
+    operation.first = first;
+    operation.last = first + count - 1;
+    operation.since_ms = BootMillis();
+    operation.done = std::move(done);
+    operations_.push_back(std::move(operation));
+  }
+  ScheduleCommit();
+  return first;
+}
+
+void NodeImpl::ScheduleCommit() {
+  if (commit_running_ || failed_) return;
+  commit_running_ = true;
+  // While one sync is in flight the next batch gathers; the job goes on until nothing is queued.
+  env_.workers.Post(
+      Lane::kJournal, [this, alive = std::weak_ptr<bool>(alive_), journal = journal_.get(), loop = &env_.loop] {
+        for (;;) {
+          std::vector<absl::Status> rejected;
+          absl::StatusOr<std::vector<Committed>> committed = journal->CommitOnce(&rejected);
+          const bool idle = !committed.ok() || committed->empty();
+          loop->Post([this, alive, committed = std::move(committed), rejected = std::move(rejected), idle]() mutable {
+            if (!alive.expired()) OnCommitted(std::move(committed), std::move(rejected), idle);
+          });
+          if (idle) return;
+        }
+      });
+}
+
+void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std::vector<absl::Status> rejected,
+                           bool idle) {
+  if (idle) commit_running_ = false;
+  for (const absl::Status& status : rejected) {
+    Log(journal::LogLevel::kError, "frame_rejected", {{"error", std::string(status.message())}});
+    if (link_ != nullptr) link_->Drop(absl::StrCat("a frame was refused: ", std::string(status.message())));
+  }
+  if (!committed.ok()) {
+    if (absl::IsResourceExhausted(committed.status())) {
+      disk_full_ = true;  // the batch stays queued; Tick tries again
+      AddProblem("disk_full", {"error", std::string(committed.status().message()),
+                               "make room on the file system of the data directory; mail is refused with a temporary "
+                               "error until then"});
+    } else {
+      Fail(committed.status());
+    }
+    return;
+  }
+  for (Committed& one : *committed) {
+    if (one.begin < committed_end_) {
+      Mended(*one.frame);
+      continue;
+    }
+    const bool own_node = one.frame->origin.node == identity_.node;
+    NoteApplied(*one.frame, own_node);
+    if (own_node && link_ != nullptr) link_->ShipLive(one);
+    (own_node ? own_ : peer_queue_).frames.push_back({one.frame, one.begin});
+    committed_end_ = std::max(committed_end_, one.end);
+    if (!one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
+  }
+  if (!committed->empty()) {
+    if (link_ != nullptr) link_->SendAck(journal_->held());
+    if (!pulling_back_.empty()) FinishStarting();
+    ApplyAll();
+  }
+  if (idle && journal_->pending_bytes() > 0) ScheduleCommit();
+}
+
+void NodeImpl::Mended(const Frame& frame) {
+  Log(journal::LogLevel::kInfo, "frame_mended",
+      {{"origin", journal::HexU64(frame.origin.node)}, {"first", frame.first_seq}, {"last", frame.last_seq()}});
+  std::erase_if(missing_, [&frame](const journal::Recovered::Missing& missing) {
+    return missing.origin == frame.origin && missing.first >= frame.first_seq && missing.last <= frame.last_seq();
+  });
+  if (missing_in_tail_) {
+    for (size_t i = 0; i < frame.records.size(); ++i) {
+      directory_.Apply(Dot{frame.origin, frame.first_seq + i}, frame.records[i]);
+      if (!frame.records[i].account.empty()) to_rebuild_.insert(frame.records[i].account);
+    }
+  }
+  if (!missing_.empty()) return;
+  std::erase_if(problems_, [](const auto& entry) { return entry.first.starts_with("journal_damaged:"); });
+  PostSafely([this] { RebuildMended(); });
+}
+
+// Records that the replay had to leave out are there now: what they touch is made anew, in their right order.
+void NodeImpl::RebuildMended() {
+  missing_in_tail_ = false;
+  for (const AccountId& id : std::exchange(to_rebuild_, {})) {
+    const Account* account = directory_.Find(id);
+    LiveAccount* live = account == nullptr ? nullptr : Live(id);
+    if (live == nullptr) continue;
+    CloseSessions(id, "the mailbox was repaired; please reconnect");
+    absl::StatusOr<AccountState> state = RebuildState(*account);
+    if (!state.ok()) {
+      AddProblem(absl::StrCat("account:", account->name),
+                 {"error", absl::StrCat(account->name, " cannot be rebuilt: ", std::string(state.status().message())),
+                  "see the operator's page, \"Damaged journal\""});
+      continue;
+    }
+    live->state = *std::move(state);
+    if (absl::Status status = VerifyTail({id}); !status.ok()) {
+      Log(journal::LogLevel::kError, "rebuild_incomplete",
+          {{"account", account->name}, {"error", std::string(status.message())}});
+    }
+    AfterApplied(*live);
+  }
+}
+
+void NodeImpl::Fail(const absl::Status& status) {
+  if (failed_) return;
+  failed_ = status;
+  Log(journal::LogLevel::kError, "journal_failed", {{"error", std::string(status.message())}});
+  AddProblem("journal_failed",
+             {"error", absl::StrCat("the journal cannot be written: ", std::string(status.message())),
+              "check the disk, then restart gemeld; until then nothing is acknowledged here, use the other node"});
+  if (link_ != nullptr) link_->Drop("this node's journal failed");
+  for (PendingOperation& operation : operations_) {
+    if (!operation.done) continue;
+    PostSafely([done = std::move(operation.done)] {
+      CommandResult result;
+      result.status = absl::UnavailableError("the journal cannot be written; try the other node");
+      done(std::move(result));
+    });
+  }
+  operations_.clear();
+}
+
+// What the peer had applied of ours it holds.
+void NodeImpl::NoteApplied(const Frame& frame, bool own_node) {
+  if (own_node) return;
+  for (const auto& [origin, seq] : frame.applied.entries()) {
+    if (origin.node == identity_.node) peer_held_.Raise(origin, seq);
+  }
+}
+
+bool NodeImpl::Confirmed(const Frame& frame) const {
+  if (!identity_.peer || options_.ack_policy == AckPolicy::kLocal) return true;
+  if (peer_held_.Get(frame.origin) >= frame.last_seq()) return true;
+  if (shown_before_.Get(frame.origin) >= frame.last_seq()) return true;
+  return !peer_counts_ && !starting_ && options_.ack_policy == AckPolicy::kPairIfUp;
+}
+
+void NodeImpl::ApplyAll() {
+  if (applying_ || failed_) return;
+  applying_ = true;
+  Pass pass;
+  // In the order of the journal, which is causal: a Place comes after its Deliver, an account's mail after the account.
+  // Only what is not confirmed yet stays behind; what the peer wrote knowing of it would have confirmed it.
+  for (;;) {
+    const bool own = !own_.frames.empty() && Confirmed(*own_.frames.front().frame);
+    const bool peer = !peer_queue_.frames.empty();
+    if (!own && !peer) break;
+    const bool own_first = own && (!peer || own_.frames.front().begin < peer_queue_.frames.front().begin);
+    ApplyFront(own_first ? own_ : peer_queue_, pass);
+  }
+  applying_ = false;
+  if (!pass.any) return;
+
+  maildir::StoreBatch batch = std::move(pass.spool);
+  for (auto& [id, effects] : pass.accounts) {
+    LiveAccount* live = LiveIfLoaded(id);
+    std::set<MailboxId> touched;
+    CollectTouched(effects, 0, touched);
+    AppendMailboxRows(live->state, touched, effects);
+    std::move(effects.store.begin(), effects.store.end(), std::back_inserter(batch.items));
+  }
+  batch.applied = std::make_shared<const journal::VectorClock>(applied_);
+  batch.position = MaterialisedPosition();
+  store_->Enqueue(std::move(batch));
+  ScheduleStore();
+  if (unprotected_since_s_ == std::nullopt && identity_.peer && Unprotected() > 0) unprotected_since_s_ = NowSeconds();
+
+  for (auto& [id, effects] : pass.accounts) {
+    LiveAccount* live = LiveIfLoaded(id);
+    for (AccountSessionImpl* session : live->sessions) session->Tell(effects);
+  }
+  for (const auto& [account, reason] : pass.closed) CloseSessions(account, reason);
+  for (auto& [id, effects] : pass.accounts) AfterApplied(*LiveIfLoaded(id));
+  // Replies last, each as a step of its own: its session may do anything.
+  for (std::function<void()>& callback : pass.callbacks) PostSafely(std::move(callback));
+}
+
+void NodeImpl::ApplyFront(ApplyQueue& queue, Pass& pass) {
+  const QueuedFrame front = std::move(queue.frames.front());
+  queue.frames.pop_front();
+  // A group that its incarnation did not finish is void: nobody was told that it happened.
+  if (!queue.group.empty() && queue.group.front().frame->origin != front.frame->origin) {
+    for (const ApplyQueue::Grouped& grouped : queue.group) {
+      applied_.Raise(grouped.frame->origin, grouped.frame->first_seq + grouped.index);
+    }
+    queue.group.clear();
+  }
+  for (size_t i = 0; i < front.frame->records.size(); ++i) {
+    queue.group.push_back({front.frame, i, front.begin});
+    if (front.frame->records[i].group_continues) continue;
+    ApplyGroup(queue.group, pass);
+    queue.group.clear();
+  }
+}
+
+void NodeImpl::ApplyGroup(std::vector<ApplyQueue::Grouped>& group, Pass& pass) {
+  pass.any = true;
+  for (const ApplyQueue::Grouped& grouped : group) ApplyOne(grouped, pass);
+}
+
+void NodeImpl::ApplyOne(const ApplyQueue::Grouped& grouped, Pass& pass) {
+  const Dot dot{grouped.frame->origin, grouped.frame->first_seq + grouped.index};
+  const Record& record = grouped.frame->records[grouped.index];
+  Effects effects;
+  if (IsMail(record)) {
+    if (const auto* deliver = std::get_if<journal::Deliver>(&record.body); deliver != nullptr && deliver->body_done) {
+      open_bodies_.erase(Dot{dot.origin, deliver->body});
+    }
+    LiveAccount* live = Live(record.account);
+    if (replaying_) replayed_.insert(record.account);
+    if (live != nullptr && live->state.applied.Covers(dot)) {  // a replay: the index was further than the checkpoint
+      const auto* deliver = std::get_if<journal::Deliver>(&record.body);
+      if (deliver != nullptr && deliver->body_done) {
+        pass.spool.items.push_back({AccountId{}, maildir::SpoolDrop{Dot{dot.origin, deliver->body}}});
+      }
+    } else if (live != nullptr) {
+      Effects& sum = pass.accounts[record.account];
+      sum.copied.clear();
+      sum.applied = true;
+      Apply(live->state, grouped.frame, grouped.index, sum);
+      effects.copied = std::move(sum.copied);
+      effects.uid_validity = sum.uid_validity;
+      effects.applied = sum.applied;
+      if (const auto* place = std::get_if<journal::Place>(&record.body)) {
+        for (const journal::PlacedMessage& placed : place->messages) live->placing.erase(placed.message);
+      }
+    }
+    if (live != nullptr && dot.origin == origin_ && live->in_flight > 0) --live->in_flight;
+  } else {
+    ApplyNodeRecord(dot, record, grouped.begin, pass);
+  }
+  applied_.Raise(dot.origin, dot.seq);
+  if (dot.origin == origin_) {
+    if (!effects.applied) {
+      const absl::Status error = LateError(record);
+      if (!operations_.empty() && operations_.front().first <= dot.seq) operations_.front().result.status = error;
+    }
+    FinishOperations(dot, effects, pass);
+  }
+}
+
+void NodeImpl::FinishOperations(const Dot& dot, Effects& effects, Pass& pass) {
+  if (operations_.empty() || dot.seq < operations_.front().first) return;
+  PendingOperation& operation = operations_.front();
+  std::move(effects.copied.begin(), effects.copied.end(), std::back_inserter(operation.result.copied));
+  if (effects.uid_validity != 0) operation.result.uid_validity = effects.uid_validity;
+  if (dot.seq < operation.last) return;
+  if (operation.done) {
+    pass.callbacks.push_back([done = std::move(operation.done), result = std::move(operation.result)]() mutable {
+      done(std::move(result));
+    });
+  }
+  operations_.pop_front();
+}
+
+void NodeImpl::ApplyNodeRecord(const Dot& dot, const Record& record, journal::Position begin, Pass& pass) {
+  const auto spool = [&pass](maildir::StoreOp op) { pass.spool.items.push_back({AccountId{}, std::move(op)}); };
+  if (const auto* chunk = std::get_if<journal::BodyChunk>(&record.body)) {
+    const Dot body{dot.origin, chunk->first == 0 ? dot.seq : chunk->first};
+    if (chunk->first == 0) open_bodies_[body] = begin;
+    spool(maildir::SpoolChunk{body, chunk->offset, chunk->last, chunk->bytes});
+    return;
+  }
+  if (const auto* drop = std::get_if<journal::BodyDrop>(&record.body)) {
+    open_bodies_.erase(Dot{dot.origin, drop->first});
+    spool(maildir::SpoolDrop{Dot{dot.origin, drop->first}});
+    return;
+  }
+  if (std::holds_alternative<journal::Start>(record.body)) {
+    // Bodies without their Deliver at the end of their incarnation are void (decision 4).
+    for (auto it = open_bodies_.begin(); it != open_bodies_.end();) {
+      if (it->first.origin.node == dot.origin.node && it->first.origin != dot.origin) {
+        spool(maildir::SpoolDrop{it->first});
+        it = open_bodies_.erase(it);
+      } else {
+        ++it;
+      }
+    }
+    return;
+  }
+  directory_.Apply(dot, record);
+  const Account* account = directory_.Find(record.account);
+  if (std::holds_alternative<journal::AccountSet>(record.body) && account != nullptr) {
+    store_->Know(account->id, account->name);
+    sweep_.push_back(account->id);
+    if (!account->enabled.value) pass.closed.emplace_back(account->id, "the account was disabled");
+  } else if (std::holds_alternative<journal::GenerationBegin>(record.body)) {
+    pairing_generation_ = false;
+    for (const auto& [id, each] : directory_.accounts()) {
+      sweep_.push_back(id);
+      if (!Orders(each)) pass.closed.emplace_back(id, "the mailbox has moved to the other server; please reconnect");
+    }
+    Log(journal::LogLevel::kInfo, "generation",
+        {{"number", absl::StrCat(generation())},
+         {"kind", directory_.generation()->kind == journal::GenerationKind::kPaired ? "paired" : "solo"}});
+  } else if (const auto* release = std::get_if<journal::Release>(&record.body)) {
+    pass.closed.emplace_back(record.account, "the mailbox moves to the other server; please reconnect");
+    releasing_.erase(record.account);
+    if (release->to_place == place()) sweep_.push_back(record.account);  // answers with a Take
+  } else if (std::holds_alternative<journal::Take>(record.body)) {
+    pass.closed.emplace_back(record.account, "the mailbox has moved; please reconnect");
+    taking_.erase(record.account);
+    sweep_.push_back(record.account);
+  }
+}
+
+// Everything before it is with the store. A group or a body that is not complete holds it back.
+journal::Position NodeImpl::MaterialisedPosition() const {
+  journal::Position position = committed_end_;
+  for (const ApplyQueue* queue : {&own_, &peer_queue_}) {
+    if (!queue->group.empty()) position = std::min(position, queue->group.front().begin);
+    if (!queue->frames.empty()) position = std::min(position, queue->frames.front().begin);
+  }
+  for (const auto& [dot, begin] : open_bodies_) position = std::min(position, begin);
+  return position;
+}
+
+uint64_t NodeImpl::Unprotected() const {
+  uint64_t records = 0;
+  for (const auto& [origin, seq] : applied_.entries()) {
+    if (origin.node != identity_.node) continue;
+    const journal::Seq held = peer_held_.Get(origin);
+    if (seq > held) records += seq - held;
+  }
+  return records;
+}
+
+void NodeImpl::PostSafely(std::function<void()> step) {
+  env_.loop.Post([alive = std::weak_ptr<bool>(alive_), step = std::move(step)] {
+    if (!alive.expired()) step();
+  });
+}
+
+TimerId NodeImpl::AfterSafely(uint64_t ms, std::function<void()> step) {
+  return env_.loop.After(ms, [alive = std::weak_ptr<bool>(alive_), step = std::move(step)] {
+    if (!alive.expired()) step();
+  });
+}
+
+}  // namespace gemel::engine

@@ -1,0 +1,272 @@
+// The parts of a Node and what they share. Private to engine/node_*.cc; callers use engine/node.h.
+//
+// The way of a mutation: Create (a front end, or the home's answer) -> journal, one fdatasync for all that gathered
+// -> OnCommitted: shipped to the peer, queued -> the peer's Ack (or the ack policy) confirms it -> ApplyQueue: state,
+// store, sessions' events -> its callback, that is, the client's reply. What the peer created arrives as frames, goes
+// to the journal, and is applied as soon as it is durable here: its author had it durable before it was shipped.
+#pragma once
+#include <array>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "engine/apply.h"
+#include "engine/directory.h"
+#include "engine/link_messages.h"
+#include "engine/node.h"
+#include "journal/journal.h"
+#include "maildir/store.h"
+
+namespace gemel::engine {
+
+class AccountSessionImpl;
+class LinkSession;
+class NodeImpl;
+
+// An account in memory.
+struct LiveAccount {
+  AccountState state;  // what is shown
+  // What was given out to records that are not applied yet (decision 6: given at creation, shown when applied).
+  ModSeq given_modseq = 0;
+  uint32_t given_uid_validity = 0;
+  absl::flat_hash_map<MailboxId, Uid> given_uid_next;
+  absl::flat_hash_set<Dot> placing;  // a Place for them is on its way
+  bool creating_built_ins = false;
+  int in_flight = 0;  // own records for it that are not applied yet
+  std::vector<AccountSessionImpl*> sessions;
+  std::map<MailboxId, Uid> recent_from;
+  std::vector<std::function<void()>> waiting_for_inbox;
+  uint64_t last_used_ms = 0;
+};
+
+// A durable frame that is not applied yet.
+struct QueuedFrame {
+  std::shared_ptr<const journal::Frame> frame;
+  journal::Position begin = 0;
+};
+// One node's frames, in journal order.
+struct ApplyQueue {
+  std::deque<QueuedFrame> frames;
+  // Records of a group whose end has not come yet: (frame, index in it, position of the frame).
+  struct Grouped {
+    std::shared_ptr<const journal::Frame> frame;
+    size_t index;
+    journal::Position begin;
+  };
+  std::vector<Grouped> group;
+};
+
+// A command or delivery of ours that waits until its records are applied.
+struct PendingOperation {
+  journal::Seq first = 0, last = 0;
+  uint64_t since_ms = 0;  // BootMillis
+  bool counted = true;    // as a mutation somebody waits for
+  CommandResult result;
+  std::function<void(CommandResult)> done;
+};
+
+class NodeImpl final : public Node {
+ public:
+  NodeImpl(NodeOptions options, Identity identity, Environment environment);
+  ~NodeImpl() override;
+  absl::Status OpenAll();  // node_open.cc
+
+  // ---- Node ----
+  void Start() override;
+  void Stop(uint64_t grace_ms, std::function<void()> done) override;
+  std::unique_ptr<ProtocolSession> AcceptLink(Connection& connection) override;
+  absl::Status CheckProxy(const ProxyHello& hello) const override;
+  void SetPeer(PeerIdentity peer) override;
+  void AddAccount(std::string name, std::string password_hash, std::optional<uint8_t> home, Done done) override;
+  void SetPasswordHash(std::string name, std::string password_hash, Done done) override;
+  void SetAccountEnabled(std::string name, bool enabled, Done done) override;
+  void SetDomain(std::string domain, bool exists, std::string alias_of, Done done) override;
+  void SetAlias(std::string address, std::vector<std::string> targets, Done done) override;
+  void SetHome(std::string name, uint8_t place, Done done) override;
+  std::vector<AccountInfo> Accounts() const override;
+  std::vector<DomainInfo> Domains() const override;
+  std::vector<AliasInfo> Aliases() const override;
+  NodeStatus Status() override;
+  std::vector<std::pair<std::string, std::string>> Digests() override;
+
+  // ---- Service ----
+  absl::StatusOr<std::vector<DeliveryTarget>> LookUpRecipient(std::string_view address) override;
+  absl::Status AcceptingMail() const override;
+  std::unique_ptr<Delivery> BeginDelivery(Via via, std::string sender) override;
+  void Authenticate(std::string user, std::string password, std::string client_address,
+                    std::function<void(absl::StatusOr<Authenticated>)> done) override;
+  Home HomeOf(const AccountId& account) const override;
+  journal::Generation generation() const override;
+  void OpenAccount(const AccountId& account, AccountListener& listener,
+                   std::function<void(absl::StatusOr<std::unique_ptr<AccountSession>>)> done) override;
+  const std::string& host_name() const override { return options_.host_name; }
+  int64_t NowSeconds() const override { return static_cast<int64_t>(env_.clock.NowMillis() / 1000); }
+  uint64_t BootMillis() const override { return env_.clock.BootMillis(); }
+
+  // ---- creating records (node_commit.cc) ----
+  journal::Hlc NowHlc();
+  // Queues records as one atomic group (unless `grouped` is false) and returns the first one's seq. `done` comes when
+  // all are applied; null: nobody waits.
+  journal::Seq Create(std::vector<journal::Record> records, std::function<void(CommandResult)> done,
+                      bool grouped = true);
+  void ScheduleCommit();
+  void OnCommitted(absl::StatusOr<std::vector<journal::Committed>> committed, std::vector<absl::Status> rejected,
+                   bool idle);
+  void ApplyAll();                           // what is confirmed by now
+  void Mended(const journal::Frame& frame);  // a damaged frame was fetched again from the peer
+  void RebuildMended();
+  void Fail(const absl::Status& status);  // the journal failed: nothing is acknowledged any more
+
+  // ---- accounts (node_accounts.cc) ----
+  LiveAccount* Live(const AccountId& id);  // loads it; nullptr: cannot be loaded (logged)
+  LiveAccount* LiveIfLoaded(const AccountId& id);
+  absl::StatusOr<AccountState> RebuildState(const Account& account);  // from base and journal (node_open.cc)
+  bool Orders(const Account& account) const;                          // this node gives UIDs and MODSEQs now
+  ModSeq GiveModSeq(LiveAccount& live);
+  Uid GiveUid(LiveAccount& live, const Mailbox& mailbox);
+  uint32_t GiveUidValidity(LiveAccount& live);
+  void NoteGiven(LiveAccount& live, const journal::Record& record);  // counters from an own record not applied yet
+  void AfterApplied(LiveAccount& live);                              // what the home owes: built-in mailboxes, Places
+  void CloseSessions(const AccountId& account, std::string_view reason);
+  void EvictIdle();
+  journal::Guid NewGuid();
+  MailboxId NewMailboxId();
+  uint8_t place() const { return identity_.place; }
+
+  // ---- link (node_link.cc) ----
+  void DialSoon(uint64_t delay_ms);
+  void LinkUp(LinkSession& link, const Hello& hello);  // hellos are exchanged and agree
+  void LinkDown(LinkSession& link, const std::string& why);
+  absl::Status CheckHello(const Hello& hello) const;
+  Hello MakeHello() const;
+  void OnAck(const journal::VectorClock& held);
+  void OnCaughtUp(LinkSession& link);
+  void PeerHeard() { last_heard_ms_ = BootMillis(); }
+  void UpdatePeerCounts();
+  bool Confirmed(const journal::Frame& frame) const;  // as durable as an acknowledgement promises
+  uint64_t Unprotected() const;                       // applied here, not durable at the peer
+  void FinishStarting();
+  void OnBodyPart(BodyPart part);
+  // The message's file, or what the journal has of it: for the peer.
+  absl::StatusOr<std::string> LocalBody(const AccountId& account, const Dot& message);
+  std::string JournalDirectory() const { return options_.data_directory + "/journal"; }
+
+  // ---- upkeep (node_upkeep.cc) ----
+  void Tick();
+  void CheckpointSoon();
+  void RetireSegments();
+  void WriteNextBase(journal::Position until, std::vector<AccountId> accounts);
+  void EndRetiring(const absl::Status& status);
+  void AdoptStrangers(const AccountId& account);
+  struct AdoptedLetter {
+    MailboxId mailbox;
+    int64_t internal_date_s = 0;
+    Flags flags = 0;
+    std::string bytes;  // LF form
+  };
+  // As a delivery (node_delivery.cc).
+  void Adopt(LiveAccount& live, const Account& account, AdoptedLetter letter, std::function<void(absl::Status)> done);
+  void RestoreBody(const AccountId& account, const MailboxId& mailbox, const Message& message,
+                   std::function<void(absl::Status)> done);
+  // The message's trace and body from this node's journal. NotFound: not (any more) in it.
+  absl::StatusOr<std::string> BodyFromJournal(const Dot& message);
+  void ScheduleStore();
+  absl::Status SaveDirectory();
+  void FinalCheckpoint(std::function<void()> done);
+  void AddProblem(std::string key, Problem problem) { problems_[std::move(key)] = std::move(problem); }
+  void SolveProblem(const std::string& key) { problems_.erase(key); }
+
+  NodeOptions options_;
+  Identity identity_;
+  Environment env_;
+  journal::Origin origin_;
+
+  std::unique_ptr<journal::Journal> journal_;
+  std::unique_ptr<maildir::Store> store_;
+  Directory directory_;
+  uint64_t directory_saved_ = 0;  // version on disk
+
+  journal::VectorClock applied_;
+  journal::Position committed_end_ = 0;  // of what OnCommitted has seen; the journal itself may be further
+  journal::Hlc last_hlc_ = 0;
+  ApplyQueue own_, peer_queue_;
+  std::deque<PendingOperation> operations_;
+  std::map<Dot, journal::Position> open_bodies_;  // bodies whose last Deliver has not come
+  bool commit_running_ = false;
+  bool store_running_ = false;
+  bool checkpoint_running_ = false;
+  bool retiring_ = false;
+  bool applying_ = false;
+  std::optional<absl::Status> failed_;
+  bool disk_full_ = false, peer_disk_full_ = false;
+  bool stopping_ = false;
+  // Until the peer was asked or found to be away, nothing is shown: it may know more than this node.
+  bool starting_ = true;
+  std::vector<std::function<void()>> when_started_;
+  std::vector<Dot> pulling_back_;  // own records that only the peer has
+  bool replaying_ = false;
+  journal::VectorClock shown_before_;  // of ours, shown to clients before this start: never un-happens
+  uint64_t started_ms_ = 0;
+  // Records in damaged frames of this journal: asked of the peer by a hello that does not claim them.
+  std::vector<journal::Recovered::Missing> missing_;
+  bool missing_in_tail_ = false;           // some of them were never applied
+  std::set<AccountId> to_rebuild_;         // accounts that they touch
+  absl::flat_hash_set<AccountId> taking_;  // a Take of ours is on its way
+  std::set<AccountId> replayed_;           // accounts that the replay at start touched
+
+  absl::flat_hash_map<AccountId, std::unique_ptr<LiveAccount>> live_;
+  std::vector<AccountId> sweep_;  // accounts homed here that may have unplaced letters: looked at one by one
+  absl::flat_hash_set<AccountId> releasing_;  // a Release of ours is on its way
+  bool pairing_generation_ = false;           // a Paired of ours is on its way
+
+  LinkSession* link_ = nullptr;  // exchanged hellos; owned by its connection
+  LinkSession* dialing_ = nullptr;
+  bool dial_running_ = false;
+  uint64_t dial_backoff_ms_ = 100;
+  TimerId dial_timer_ = 0, tick_timer_ = 0;
+  journal::VectorClock peer_held_;              // durable there, as far as this node knows
+  uint64_t last_heard_ms_ = 0;                  // 0: never
+  bool peer_counts_ = false;                    // acknowledgements wait for the peer
+  std::optional<int64_t> unprotected_since_s_;  // the peer lacks something that was acknowledged
+
+  uint64_t last_checkpoint_ms_ = 0;
+  uint64_t last_full_check_ms_ = 0;
+  uint64_t free_bytes_ = 0;
+  std::map<std::string, Problem> problems_;
+  std::set<std::string> adopting_;  // files whose adoption is on its way
+  std::map<Dot, std::vector<std::function<void(absl::StatusOr<std::string>)>>> body_requests_;
+  std::map<Dot, std::string> body_parts_;
+
+  struct Authenticator;
+  std::unique_ptr<Authenticator> authenticator_;
+  // Cleared at destruction: jobs and timers that come later find it gone.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+
+  // `step` later on the loop, unless the node is gone by then.
+  void PostSafely(std::function<void()> step);
+  TimerId AfterSafely(uint64_t ms, std::function<void()> step);
+
+ private:
+  struct Pass;  // one run of ApplyAll (node_commit.cc)
+  void ApplyFront(ApplyQueue& queue, Pass& pass);
+  void NoteApplied(const journal::Frame& frame, bool own_node);
+  void ApplyGroup(std::vector<ApplyQueue::Grouped>& group, Pass& pass);
+  void ApplyOne(const ApplyQueue::Grouped& grouped, Pass& pass);
+  void ApplyNodeRecord(const Dot& dot, const journal::Record& record, journal::Position begin, Pass& pass);
+  journal::Position MaterialisedPosition() const;
+  void FinishOperations(const Dot& dot, Effects& effects, Pass& pass);
+  absl::Status OpenJournalAndStore();
+  absl::Status ReplayTail();
+  absl::Status VerifyTail(const std::set<AccountId>& touched);
+  void BeginFirstGeneration();
+  void SweepSome();
+};
+
+}  // namespace gemel::engine

@@ -1,0 +1,232 @@
+// The node's side of the link: who dials, what a hello must say, when the peer counts.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "engine/link_session.h"
+#include "engine/node_impl.h"
+#include "journal/log.h"
+
+namespace gemel::engine {
+namespace {
+
+using journal::Log;
+using journal::Record;
+
+constexpr uint64_t kDialBackoffMsMax = 2000;
+// The peer counts again for the ack policy when what it lacks is about this small.
+constexpr uint64_t kSmallBacklogRecords = 256;
+
+}  // namespace
+
+// Place 1 dials, place 0 listens: one connection, and no race about which of two to keep.
+void NodeImpl::DialSoon(uint64_t delay_ms) {
+  if (place() != 1 || !identity_.peer || stopping_ || failed_ || dial_timer_ != 0 || dial_running_ ||
+      link_ != nullptr) {
+    return;
+  }
+  dial_timer_ = AfterSafely(delay_ms, [this] {
+    dial_timer_ = 0;
+    if (stopping_ || link_ != nullptr) return;
+    dial_running_ = true;
+    env_.network.DialPeer(
+        identity_.peer->link_address, kAlpnLink, options_.peer_timeout_ms,
+        [this](Connection& connection) -> std::unique_ptr<ProtocolSession> {
+          dial_running_ = false;
+          auto session = std::make_unique<LinkSession>(*this, connection);
+          dialing_ = session.get();
+          return session;
+        },
+        [this, alive = std::weak_ptr<bool>(alive_)](absl::Status status) {
+          if (alive.expired()) return;
+          dial_running_ = false;
+          Log(journal::LogLevel::kDebug, "dial_failed",
+              {{"peer", identity_.peer->link_address}, {"error", std::string(status.message())}});
+          dial_backoff_ms_ = std::min(dial_backoff_ms_ * 2, kDialBackoffMsMax);
+          DialSoon(dial_backoff_ms_);
+        });
+  });
+}
+
+std::unique_ptr<ProtocolSession> NodeImpl::AcceptLink(Connection& connection) {
+  return std::make_unique<LinkSession>(*this, connection);
+}
+
+Hello NodeImpl::MakeHello() const {
+  Hello hello;
+  hello.cluster = identity_.cluster;
+  hello.node = identity_.node;
+  hello.place = place();
+  hello.incarnation = origin_.incarnation;
+  hello.generation = generation();
+  hello.held = journal_->held();
+  hello.software = GEMEL_VERSION;
+  // What lies in damaged frames is not claimed: the peer's cursor then sends it again, and the journal mends itself.
+  for (const journal::Recovered::Missing& missing : missing_) {
+    const journal::Seq held = hello.held.Get(missing.origin);
+    if (held < missing.first) continue;
+    hello.held.Remove(missing.origin);
+    if (missing.first > 1) hello.held.Raise(missing.origin, missing.first - 1);
+  }
+  for (const auto& [origin, seq] : hello.held.entries()) {
+    const std::optional<uint64_t> chain = journal_->ChainAt(origin, seq);
+    if (chain) hello.chains.push_back({origin, seq, *chain});
+  }
+  return hello;
+}
+
+absl::Status NodeImpl::CheckHello(const Hello& hello) const {
+  if (hello.version != kLinkVersion) {
+    return absl::FailedPreconditionError(absl::StrCat("the peer speaks link version ", hello.version, ", this node ",
+                                                      kLinkVersion, ": upgrade the older one of the two"));
+  }
+  if (hello.cluster != identity_.cluster) {
+    return absl::FailedPreconditionError(absl::StrCat("the peer belongs to another pair (cluster ", hello.cluster.hex(),
+                                                      ", this is ", identity_.cluster.hex(), ")"));
+  }
+  if (hello.node == identity_.node || hello.place == place()) {
+    return absl::FailedPreconditionError(
+        "the peer has this node's own identity: it is a copy of it; pair it as a new node");
+  }
+  if (identity_.peer && hello.node != identity_.peer->node) {
+    return absl::FailedPreconditionError(absl::StrCat("the peer is node ", journal::HexU64(hello.node),
+                                                      ", this node was paired with ",
+                                                      journal::HexU64(identity_.peer->node)));
+  }
+  for (const Hello::Chain& theirs : hello.chains) {
+    const std::optional<uint64_t> ours = journal_->ChainAt(theirs.origin, theirs.seq);
+    if (ours && *ours != theirs.chain) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the histories of origin ", journal::HexU64(theirs.origin.node), "/",
+                       journal::HexU64(theirs.origin.incarnation), " differ at ", theirs.seq,
+                       ": a running copy of a node has written; rejoin it as a new node"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void NodeImpl::LinkUp(LinkSession& link, const Hello& hello) {
+  if (link_ != nullptr) {
+    // A new connection of the same peer: the old one is dead and nobody has noticed yet.
+    LinkSession* old = std::exchange(link_, nullptr);
+    old->Drop("replaced by a newer connection");
+  }
+  link_ = &link;
+  dialing_ = nullptr;
+  dial_backoff_ms_ = 100;
+  SolveProblem("link_refused");
+  SolveProblem("peer_away");
+  peer_held_ = hello.held;  // what it was believed to hold before is forgotten
+  Log(journal::LogLevel::kInfo, "link_up",
+      {{"peer", journal::HexU64(hello.node)},
+       {"software", hello.software},
+       {"generation", absl::StrCat(hello.generation)}});
+  // It knows more of this node's records than the node itself: a restored copy, or a disk that lied. They are pulled
+  // back (its cursor sends them) before anything is ordered or shown.
+  pulling_back_.clear();
+  const journal::VectorClock held = journal_->held();
+  for (const auto& [origin, seq] : hello.held.entries()) {
+    if (origin.node == identity_.node && held.Get(origin) < seq) pulling_back_.push_back(Dot{origin, seq});
+  }
+  if (!pulling_back_.empty()) {
+    starting_ = true;
+    Log(journal::LogLevel::kWarning, "pulling_back",
+        {{"why", "the peer knows more of this node's records than its own disk: it was restored, or its disk lied"}});
+  }
+  FinishStarting();
+  ApplyAll();
+}
+
+// The peer was asked, and what it knew more of this node is here.
+void NodeImpl::FinishStarting() {
+  const journal::VectorClock held = journal_->held();
+  std::erase_if(pulling_back_, [&held](const Dot& dot) { return held.Covers(dot); });
+  if (!starting_ || !pulling_back_.empty()) return;
+  starting_ = false;
+  UpdatePeerCounts();
+  ApplyAll();
+  for (const auto& [id, account] : directory_.accounts()) {
+    if (Orders(account)) sweep_.push_back(id);
+  }
+  for (auto& step : std::exchange(when_started_, {})) PostSafely(std::move(step));
+}
+
+void NodeImpl::LinkDown(LinkSession& link, const std::string& why) {
+  if (dialing_ == &link) dialing_ = nullptr;
+  const bool was_link = link_ == &link;
+  if (was_link) link_ = nullptr;
+  if (stopping_) return;
+  if (was_link) {
+    Log(journal::LogLevel::kWarning, "link_down", {{"why", why}});
+    for (auto& [dot, waiting] : std::exchange(body_requests_, {})) {
+      for (auto& done : waiting) {
+        PostSafely([done = std::move(done)] { done(absl::UnavailableError("the link to the peer is down")); });
+      }
+    }
+    body_parts_.clear();
+  }
+  dial_backoff_ms_ = std::min(dial_backoff_ms_ * 2, kDialBackoffMsMax);
+  DialSoon(dial_backoff_ms_);
+}
+
+void NodeImpl::OnCaughtUp(LinkSession& link) {
+  if (link_ == &link) UpdatePeerCounts();
+}
+
+void NodeImpl::OnAck(const journal::VectorClock& held) {
+  peer_held_.Merge(held);
+  if (!peer_counts_) UpdatePeerCounts();
+  if (unprotected_since_s_ && Unprotected() == 0) unprotected_since_s_ = std::nullopt;
+  ApplyAll();
+}
+
+void NodeImpl::UpdatePeerCounts() {
+  if (!identity_.peer) return;
+  const bool up = link_ != nullptr && link_->caught_up();
+  if (peer_counts_) {
+    const bool lost = link_ == nullptr && BootMillis() - last_heard_ms_ >= options_.peer_timeout_ms;
+    if (!lost) return;
+    peer_counts_ = false;
+    AddProblem("peer_away", {"error",
+                             "the other server is away; new mail lies on this disk only, and mailboxes whose home is "
+                             "there can only be read",
+                             "bring it back; nothing else needs to be done"});
+    Log(journal::LogLevel::kWarning, "peer_away",
+        {{"policy", options_.ack_policy == AckPolicy::kPairIfUp ? "pair-if-up" : "pair-required"}});
+    ApplyAll();
+    return;
+  }
+  if (!up || starting_) return;
+  uint64_t lacking = 0;
+  for (const auto& [origin, seq] : journal_->held().entries()) {
+    if (origin.node == identity_.node) lacking += seq - std::min(seq, peer_held_.Get(origin));
+  }
+  if (lacking > kSmallBacklogRecords) return;
+  peer_counts_ = true;
+  Log(journal::LogLevel::kInfo, "peer_counts", {{"lacking", absl::StrCat(lacking)}});
+  for (auto& [id, live] : live_) {  // read-only sessions may write again after a reconnect
+    const Account* account = directory_.Find(id);
+    if (account != nullptr && !Orders(*account))
+      CloseSessions(id, "the mailbox can be written again; please reconnect");
+  }
+  const journal::GenerationBegin* current = directory_.generation();
+  if (place() == 0 && current != nullptr && current->kind == journal::GenerationKind::kSolo && !pairing_generation_) {
+    pairing_generation_ = true;  // from here on accounts of place 1 get their order there
+    journal::GenerationBegin paired;
+    paired.number = current->number + 1;
+    paired.kind = journal::GenerationKind::kPaired;
+    paired.writer = identity_.node;
+    paired.writer_place = place();
+    paired.parents.push_back({current->number, current->kind, current->writer, applied_});
+    paired.reason = "paired";
+    std::vector<Record> records;
+    records.push_back({AccountId{}, 0, false, std::move(paired)});
+    Create(std::move(records), nullptr);
+  }
+}
+
+void NodeImpl::SetPeer(PeerIdentity peer) {
+  identity_.peer = std::move(peer);
+  DialSoon(0);
+}
+
+}  // namespace gemel::engine

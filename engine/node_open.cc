@@ -1,0 +1,259 @@
+// Opening a node: directory, store, journal, and the replay of what the last checkpoint did not cover.
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "engine/authenticator.h"
+#include "engine/journal_bodies.h"
+#include "engine/node_impl.h"
+#include "journal/log.h"
+
+namespace gemel::engine {
+namespace {
+
+using journal::Committed;
+using journal::Log;
+using journal::Record;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Node>> Node::Open(NodeOptions options, Identity identity, Environment environment) {
+  auto node = std::make_unique<NodeImpl>(std::move(options), std::move(identity), environment);
+  if (absl::Status status = node->OpenAll(); !status.ok()) return status;
+  return node;
+}
+
+NodeImpl::NodeImpl(NodeOptions options, Identity identity, Environment environment)
+    : options_(std::move(options)), identity_(std::move(identity)), env_(environment) {
+  authenticator_ = std::make_unique<Authenticator>(env_.random);
+}
+
+NodeImpl::~NodeImpl() { alive_.reset(); }
+
+absl::Status NodeImpl::OpenAll() {
+  if (absl::Status status = OpenJournalAndStore(); !status.ok()) return status;
+  if (absl::Status status = ReplayTail(); !status.ok()) return status;
+  // A new incarnation: no (origin, seq) is ever written twice, not even by a restored copy.
+  const journal::Origin predecessor = [this] {
+    journal::Origin last;
+    for (const auto& [origin, seq] : journal_->held().entries()) {
+      if (origin.node == identity_.node && journal_->held().Get(last) <= seq) last = origin;
+    }
+    return last;
+  }();
+  origin_ = {identity_.node, env_.random.U64()};
+  journal_->StartOrigin(origin_, generation());
+  std::vector<Record> records;
+  records.push_back(
+      {AccountId{}, 0, false, journal::Start{place(), predecessor, journal_->held().Get(predecessor), GEMEL_VERSION}});
+  if (directory_.generation() == nullptr && place() == 0 && !identity_.peer) {
+    journal::GenerationBegin solo;
+    solo.number = 1;
+    solo.kind = journal::GenerationKind::kSolo;
+    solo.writer = identity_.node;
+    solo.writer_place = place();
+    solo.reason = "first start";
+    records.push_back({AccountId{}, 0, false, std::move(solo)});
+  }
+  Create(std::move(records), nullptr, /*grouped=*/false);
+  started_ms_ = BootMillis();
+  return absl::OkStatus();
+}
+
+absl::Status NodeImpl::OpenJournalAndStore() {
+  journal::Disk& disk = env_.disk;
+  for (const char* part : {"/node", "/journal"}) {
+    if (absl::Status status = disk.MakeDirectories(options_.data_directory + part); !status.ok()) return status;
+  }
+  absl::StatusOr<std::string> directory = disk.ReadWhole(options_.data_directory + "/node/directory");
+  if (directory.ok()) {
+    absl::Status status = directory_.Decode(*directory);
+    if (!status.ok()) {
+      return absl::DataLossError(
+          absl::StrCat(options_.data_directory, "/node/directory: ", std::string(status.message()),
+                       ". Remove it if the journal reaches back to the first start (see `gemel "
+                       "journal stat`): it is then rebuilt from there; else copy it from the peer."));
+    }
+    directory_saved_ = directory_.version();
+  } else if (!absl::IsNotFound(directory.status())) {
+    return directory.status();
+  }
+  maildir::StoreOptions store_options;
+  store_options.root = options_.data_directory;
+  absl::StatusOr<std::unique_ptr<maildir::Store>> store = maildir::Store::Open(disk, store_options);
+  if (!store.ok()) return store.status();
+  store_ = *std::move(store);
+  for (const auto& [id, account] : directory_.accounts()) store_->Know(id, account.name);
+
+  journal::JournalOptions journal_options;
+  journal_options.directory = JournalDirectory();
+  journal_options.zstd_level = options_.zstd_level;
+  journal_options.segment_bytes = options_.segment_bytes;
+  journal::Recovered recovered;
+  absl::StatusOr<std::unique_ptr<journal::Journal>> journal = journal::Journal::Open(disk, journal_options, &recovered);
+  if (!journal.ok()) return journal.status();
+  journal_ = *std::move(journal);
+  if (recovered.cut_bytes > 0) {
+    Log(journal::LogLevel::kWarning, "torn_tail_cut", {{"bytes", absl::StrCat(recovered.cut_bytes)}});
+  }
+  for (const std::string& problem : recovered.problems) {
+    Log(journal::LogLevel::kError, "journal_damaged", {{"where", problem}});
+    AddProblem(absl::StrCat("journal_damaged:", problem),
+               {"error", problem, "run `gemel journal verify`; what the frame held is on the peer"});
+  }
+  missing_ = std::move(recovered.missing);
+  committed_end_ = recovered.end;
+  return absl::OkStatus();
+}
+
+absl::Status NodeImpl::ReplayTail() {
+  const maildir::CheckpointInfo checkpoint = store_->last_checkpoint();
+  applied_ = checkpoint.applied;
+  // From the directory alone (no generation yet) everything must be read again.
+  const journal::Position from = directory_.generation() == nullptr ? 0 : checkpoint.position;
+  absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
+      journal::JournalReader::Open(env_.disk, JournalDirectory(), from);
+  if (!reader.ok()) return absl::IsNotFound(reader.status()) ? absl::OkStatus() : reader.status();
+  replaying_ = true;
+  uint64_t frames = 0;
+  for (;;) {
+    absl::StatusOr<std::optional<Committed>> next = (*reader)->Next();
+    if (absl::IsDataLoss(next.status())) {  // reported at Open; what it held comes from the peer
+      missing_in_tail_ = true;
+      continue;
+    }
+    if (!next.ok()) return next.status();
+    if (!next->has_value()) break;
+    const Committed& one = **next;
+    const bool own = one.frame->origin.node == identity_.node;
+    NoteApplied(*one.frame, own);
+    for (const auto& [origin, seq] : one.frame->applied.entries()) {  // what we had applied of ours was shown
+      if (own && origin.node == identity_.node) shown_before_.Raise(origin, seq);
+    }
+    if (!one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
+    (own ? own_ : peer_queue_).frames.push_back({one.frame, one.begin});
+    if (++frames % 64 == 0) {
+      ApplyAll();
+      while (store_->backlog_bytes() > options_.store_backlog_bytes_max / 4) {
+        absl::StatusOr<bool> more = store_->RunOnce(256);
+        if (!more.ok()) return more.status();
+        if (!*more) break;
+      }
+    }
+  }
+  ApplyAll();
+  for (;;) {
+    absl::StatusOr<bool> more = store_->RunOnce(1024);
+    if (!more.ok()) return more.status();
+    if (!*more) break;
+  }
+  if (absl::Status status = VerifyTail(replayed_); !status.ok()) return status;
+  replaying_ = false;
+  if (frames > 0) {
+    Log(journal::LogLevel::kInfo, "replayed",
+        {{"frames", absl::StrCat(frames)}, {"accounts", absl::StrCat(replayed_.size())}});
+  }
+  replayed_.clear();
+  return absl::OkStatus();
+}
+
+// A crash may have left files of the last seconds missing, empty or torn: what the journal has of them is put back.
+absl::Status NodeImpl::VerifyTail(const std::set<AccountId>& touched) {
+  for (const AccountId& id : touched) {
+    LiveAccount* live = Live(id);
+    if (live == nullptr) continue;
+    absl::StatusOr<std::vector<maildir::Store::MissingBody>> missing = store_->Reconcile(live->state);
+    if (!missing.ok()) return missing.status();
+    for (const maildir::Store::MissingBody& each : *missing) {
+      absl::StatusOr<std::string> body = BodyFromJournal(each.message.dot);
+      if (!body.ok()) {
+        Log(journal::LogLevel::kWarning, "body_missing",
+            {{"account", live->state.name},
+             {"message", each.message.guid.hex()},
+             {"then", "asked of the peer when it is read"}});
+        continue;
+      }
+      absl::Status status = store_->RestoreBody(id, each.mailbox, each.message, *body);
+      if (!status.ok()) return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> NodeImpl::BodyFromJournal(const Dot& message) {
+  return ReadBodyFromJournal(env_.disk, JournalDirectory(), message);
+}
+
+absl::StatusOr<AccountState> NodeImpl::RebuildState(const Account& account) {
+  AccountState state;
+  absl::StatusOr<AccountState> base = store_->ReadBase(account.id);
+  if (base.ok()) {
+    state = *std::move(base);
+  } else if (!absl::IsNotFound(base.status())) {
+    return base.status();
+  }
+  state.id = account.id;
+  state.name = account.name;
+  absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
+      journal::JournalReader::Open(env_.disk, JournalDirectory(), 0);
+  if (!reader.ok()) return reader.status();
+  // A node's groups may span its frames; what a group's incarnation did not finish is void.
+  std::map<journal::NodeId, std::vector<std::pair<std::shared_ptr<const journal::Frame>, size_t>>> groups;
+  for (;;) {
+    absl::StatusOr<std::optional<Committed>> next = (*reader)->Next();
+    if (absl::IsDataLoss(next.status())) continue;
+    if (!next.ok()) return next.status();
+    if (!next->has_value()) break;
+    const auto& frame = (*next)->frame;
+    auto& group = groups[frame->origin.node];
+    if (!group.empty() && group.front().first->origin != frame->origin) group.clear();
+    for (size_t i = 0; i < frame->records.size(); ++i) {
+      group.emplace_back(frame, i);
+      if (frame->records[i].group_continues) continue;
+      for (const auto& [each, index] : group) {
+        const Dot dot{each->origin, each->first_seq + index};
+        if (each->records[index].account != account.id || !applied_.Covers(dot) || state.applied.Covers(dot)) continue;
+        Effects effects;
+        Apply(state, each, index, effects);
+      }
+      group.clear();
+    }
+  }
+  state.applied = applied_;
+  if (absl::Status status = store_->Rewrite(state); !status.ok()) return status;
+  return state;
+}
+
+void NodeImpl::Start() {
+  last_heard_ms_ = BootMillis();
+  starting_ = identity_.peer.has_value();
+  if (!starting_) {
+    starting_ = true;
+    FinishStarting();
+  }
+  DialSoon(0);
+  Tick();
+}
+
+void NodeImpl::Stop(uint64_t grace_ms, std::function<void()> done) {
+  if (stopping_) return;
+  stopping_ = true;
+  const uint64_t until = BootMillis() + grace_ms;
+  for (auto& [id, live] : live_) CloseSessions(id, "the server is going down");
+  // What clients were promised comes first: wait until nothing of it is on its way.
+  auto wait = std::make_shared<std::function<void()>>();
+  *wait = [this, until, wait, done = std::move(done)] {
+    const bool quiet = operations_.empty() && !commit_running_ && journal_->pending_bytes() == 0;
+    if (!quiet && !failed_ && BootMillis() < until) {
+      AfterSafely(10, *wait);
+      return;
+    }
+    *wait = nullptr;
+    FinalCheckpoint(done);
+  };
+  PostSafely([wait] {
+    if (*wait) (*wait)();
+  });
+}
+
+}  // namespace gemel::engine

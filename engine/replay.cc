@@ -1,0 +1,253 @@
+#include "engine/replay.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "engine/apply.h"
+#include "engine/directory.h"
+#include "journal/journal.h"
+#include "maildir/store.h"
+
+namespace gemel::engine {
+namespace {
+
+using journal::Committed;
+using journal::Frame;
+using journal::Record;
+
+constexpr size_t kBacklogBytesMax = 32 * 1024 * 1024;
+
+absl::Status CheckTarget(journal::Disk& disk, const std::string& target) {
+  const absl::StatusOr<std::vector<std::string>> names = disk.List(target);
+  if (names.ok() && !names->empty()) {
+    return absl::AlreadyExistsError(absl::StrCat(target, " is not empty: give a directory of its own"));
+  }
+  return names.ok() || absl::IsNotFound(names.status()) ? disk.MakeDirectories(target) : names.status();
+}
+
+class Replayer {
+ public:
+  Replayer(journal::Disk& disk, const ReplayOptions& options) : disk_(disk), options_(options) {
+    if (!options_.account.empty()) only_ = journal::AccountIdOf(options_.account);
+  }
+
+  absl::StatusOr<ReplayReport> Run(const std::function<void(const ReplayProgress&)>& progress) {
+    if (!options_.dry_run) {
+      if (absl::Status status = CheckTarget(disk_, options_.target); !status.ok()) return status;
+      absl::StatusOr<std::unique_ptr<maildir::Store>> store = maildir::Store::Open(disk_, {.root = options_.target});
+      if (!store.ok()) return store.status();
+      store_ = *std::move(store);
+    }
+    absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
+        journal::JournalReader::Open(disk_, options_.journal_directory, 0);
+    if (!reader.ok()) return reader.status();
+    bool first = true;
+    for (;;) {
+      absl::StatusOr<std::optional<Committed>> next = (*reader)->Next();
+      if (absl::IsDataLoss(next.status())) {
+        report_.damaged.emplace_back(next.status().message());
+        continue;
+      }
+      if (!next.ok()) return next.status();
+      if (!next->has_value()) break;
+      if (std::exchange(first, false)) {
+        report_.done.begin = (*next)->begin;
+        if (absl::Status status = LoadBases(*(*next)->frame); !status.ok()) return status;
+      }
+      if (absl::Status status = Take(**next); !status.ok()) return status;
+      if (progress && report_.done.frames % 256 == 0) progress(report_.done);
+    }
+    return Finish();
+  }
+
+ private:
+  // A journal whose first segments were retired starts from the bases (design 3).
+  absl::Status LoadBases(const Frame& first) {
+    const bool from_the_start = std::any_of(first.records.begin(), first.records.end(), [](const Record& record) {
+      const auto* start = std::get_if<journal::Start>(&record.body);
+      return start != nullptr && start->predecessor == journal::Origin{};
+    });
+    if (from_the_start || options_.data_directory.empty()) return absl::OkStatus();
+    if (options_.until_ms && *options_.until_ms < journal::HlcMillis(first.base)) {
+      return absl::FailedPreconditionError("the journal does not reach back to that moment");
+    }
+    absl::StatusOr<std::string> bytes = disk_.ReadWhole(options_.data_directory + "/node/directory");
+    if (!bytes.ok()) return bytes.status();
+    if (absl::Status status = directory_.Decode(*bytes); !status.ok()) return status;
+    absl::StatusOr<std::unique_ptr<maildir::Store>> live =
+        maildir::Store::Open(disk_, {.root = options_.data_directory});
+    if (!live.ok()) return live.status();
+    for (const auto& [id, account] : directory_.accounts()) {
+      if (Skipped(id)) continue;
+      (*live)->Know(id, account.name);
+      absl::StatusOr<AccountState> base = (*live)->ReadBase(id);
+      if (absl::IsNotFound(base.status())) continue;
+      if (!base.ok()) return base.status();
+      if (absl::Status status = CopyBase(**live, account, *std::move(base)); !status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CopyBase(maildir::Store& live, const Account& account, AccountState base) {
+    Know(account.id, account.name);
+    if (store_) {
+      maildir::StoreBatch batch;
+      Effects rows;
+      std::set<MailboxId> all;
+      for (const auto& [id, mailbox] : base.mailboxes) all.insert(id);
+      AppendMailboxRows(base, all, rows);
+      batch.items = std::move(rows.store);
+      for (const auto& [id, mailbox] : base.mailboxes) {
+        for (const Message& message : mailbox.messages) {
+          absl::StatusOr<std::shared_ptr<maildir::Body>> body = live.OpenBody(account.id, id, message);
+          absl::StatusOr<std::string> bytes = body.ok() ? (*body)->Read(0, (*body)->bytes()) : body.status();
+          if (!bytes.ok()) {
+            report_.damaged.push_back(absl::StrCat(account.name, " ", mailbox.name, " UID ", message.uid, ": no file"));
+            continue;
+          }
+          auto shared = std::make_shared<const std::string>(*std::move(bytes));
+          batch.items.push_back({account.id, maildir::PutMessage{id, message, mailbox.KeywordNames(message.keywords),
+                                                                 "", maildir::InlineBody{std::move(shared)}}});
+        }
+      }
+      batch.items.push_back(
+          {account.id, maildir::PutSubscriptions{{base.subscriptions.begin(), base.subscriptions.end()}}});
+      batch.applied = std::make_shared<const journal::VectorClock>(base.applied);
+      store_->Enqueue(std::move(batch));
+      if (absl::Status status = Drain(0); !status.ok()) return status;
+    }
+    accounts_[account.id] = std::move(base);
+    return absl::OkStatus();
+  }
+
+  bool Skipped(const AccountId& id) const { return !only_.empty() && id != only_; }
+
+  void Know(const AccountId& id, const std::string& name) {
+    if (store_) store_->Know(id, name);
+    AccountState& state = accounts_[id];
+    state.id = id;
+    state.name = name;
+  }
+
+  absl::Status Take(const Committed& one) {
+    const auto& frame = one.frame;
+    ++report_.done.frames;
+    report_.done.position = report_.done.end = one.end;
+    auto& group = groups_[frame->origin.node];
+    if (!group.empty() && group.front().first->origin != frame->origin) group.clear();  // void: never finished
+    maildir::StoreBatch batch;
+    std::map<AccountId, Effects> effects;
+    for (size_t i = 0; i < frame->records.size(); ++i) {
+      const Record& record = frame->records[i];
+      if (options_.until_ms && journal::HlcMillis(record.time) > *options_.until_ms) continue;
+      ++report_.done.records;
+      group.emplace_back(frame, i);
+      if (record.group_continues) continue;
+      for (const auto& [each, index] : group) ApplyOne(each, index, batch, effects);
+      group.clear();
+    }
+    if (!store_) return absl::OkStatus();
+    for (auto& [id, each] : effects) {
+      std::set<MailboxId> touched;
+      CollectTouched(each, 0, touched);
+      AppendMailboxRows(accounts_[id], touched, each);
+      std::move(each.store.begin(), each.store.end(), std::back_inserter(batch.items));
+    }
+    batch.applied = std::make_shared<const journal::VectorClock>(applied_);
+    batch.position = one.end;
+    store_->Enqueue(std::move(batch));
+    return Drain(kBacklogBytesMax);
+  }
+
+  void ApplyOne(const std::shared_ptr<const Frame>& frame, size_t index, maildir::StoreBatch& batch,
+                std::map<AccountId, Effects>& effects) {
+    const Record& record = frame->records[index];
+    const Dot dot{frame->origin, frame->first_seq + index};
+    applied_.Raise(dot.origin, dot.seq);
+    if (const auto* chunk = std::get_if<journal::BodyChunk>(&record.body)) {
+      const Dot body{dot.origin, chunk->first == 0 ? dot.seq : chunk->first};
+      if (store_)
+        batch.items.push_back({AccountId{}, maildir::SpoolChunk{body, chunk->offset, chunk->last, chunk->bytes}});
+      return;
+    }
+    if (const auto* drop = std::get_if<journal::BodyDrop>(&record.body)) {
+      if (store_) batch.items.push_back({AccountId{}, maildir::SpoolDrop{Dot{dot.origin, drop->first}}});
+      return;
+    }
+    directory_.Apply(dot, record);
+    if (record.account.empty() || Skipped(record.account)) return;
+    if (const auto* set = std::get_if<journal::AccountSet>(&record.body)) return Know(record.account, set->name);
+    AccountState& state = accounts_[record.account];
+    if (state.applied.Covers(dot)) return;  // in the base
+    if (std::holds_alternative<journal::Deliver>(record.body)) ++report_.done.messages;
+    Apply(state, frame, index, effects[record.account]);
+  }
+
+  absl::Status Drain(size_t backlog_bytes) {
+    while (store_->backlog_bytes() > backlog_bytes || (backlog_bytes == 0 && store_->backlog_items() > 0)) {
+      absl::StatusOr<bool> more = store_->RunOnce(1024);
+      if (!more.ok()) return more.status();
+      if (!*more) break;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<ReplayReport> Finish() {
+    if (!only_.empty() && !accounts_.contains(only_)) {
+      return absl::NotFoundError(absl::StrCat("the journal knows no account ", options_.account));
+    }
+    if (store_) {
+      if (absl::Status status = Drain(0); !status.ok()) return status;
+      if (absl::Status status = store_->Checkpoint().status(); !status.ok()) return status;
+    }
+    for (auto& [id, state] : accounts_) {
+      ++report_.accounts;
+      report_.mailboxes += state.mailboxes.size();
+      for (const auto& [mailbox_id, mailbox] : state.mailboxes) report_.messages += mailbox.messages.size();
+      report_.digests.emplace_back(state.name, absl::BytesToHexString(maildir::Digest(state)));
+      if (!store_) continue;
+      if (absl::Status status = store_->WriteDovecotFiles(state); !status.ok()) return status;
+    }
+    std::sort(report_.digests.begin(), report_.digests.end());
+    return std::move(report_);
+  }
+
+  journal::Disk& disk_;
+  const ReplayOptions& options_;
+  AccountId only_;
+  std::unique_ptr<maildir::Store> store_;
+  Directory directory_;
+  journal::VectorClock applied_;
+  std::map<AccountId, AccountState> accounts_;
+  std::map<journal::NodeId, std::vector<std::pair<std::shared_ptr<const Frame>, size_t>>> groups_;
+  ReplayReport report_;
+};
+
+}  // namespace
+
+absl::StatusOr<ReplayReport> Replay(journal::Disk& disk, const ReplayOptions& options,
+                                    const std::function<void(const ReplayProgress&)>& progress) {
+  return Replayer(disk, options).Run(progress);
+}
+
+absl::StatusOr<uint64_t> Export(journal::Disk& disk, const ExportOptions& options,
+                                const std::function<void(const std::string& account)>& progress) {
+  // The journal may be ahead of the Maildirs, and it knows everything that they hold: an export is a replay.
+  ReplayOptions replay;
+  replay.journal_directory = options.data_directory + "/journal";
+  replay.data_directory = options.data_directory;
+  replay.target = options.target;
+  replay.account = options.account;
+  absl::StatusOr<ReplayReport> report = Replay(disk, replay, nullptr);
+  if (!report.ok()) return report.status();
+  for (const auto& [account, digest] : report->digests) progress(account);
+  return report->accounts;
+}
+
+}  // namespace gemel::engine
