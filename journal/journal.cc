@@ -261,8 +261,21 @@ absl::Status JournalImpl::Gather(std::vector<absl::Status>* rejected) {
   return FinishOwnFrame();
 }
 
+// Whether `later` has applied something of another node that `earlier` had not. What is a node's own goes by its seqs.
+static bool SawMoreOfOthers(const VectorClock& later, const VectorClock& earlier, NodeId own) {
+  for (const auto& [origin, seq] : later.entries()) {
+    if (origin.node != own && earlier.Get(origin) < seq) return true;
+  }
+  return false;
+}
+
 absl::Status JournalImpl::PrepareOwn(Item item) {
   Seq seq = item.first_seq;
+  // A frame has one clock, and it must be true of each of its records: a Place that does not know its Deliver would be
+  // replayed before it, and a record that knows too much would win over what it never saw.
+  if (open_ != nullptr && SawMoreOfOthers(item.applied, open_->applied, item.origin.node)) {
+    if (absl::Status s = FinishOwnFrame(); !s.ok()) return s;
+  }
   for (Record& record : item.records) {
     if (open_ != nullptr && (open_->origin != item.origin || open_->generation != item.generation ||
                              record.time < open_->base || payload_.size() >= FrameBytesMax())) {
@@ -282,8 +295,6 @@ absl::Status JournalImpl::PrepareOwn(Item item) {
       open_->generation = item.generation;
       open_->first_seq = seq;
       open_->base = record.time;
-      // The first record's clock is a lower bound for the others: calling two records concurrent that are not costs a
-      // needless merge, the other way round would lose a change.
       open_->applied = item.applied;
       EncodeRecord(record, open_->base, &payload_);
     }
