@@ -39,12 +39,6 @@ std::variant<maildir::InlineBody, maildir::SpooledBody> BodyOf(const Step& step,
   return maildir::InlineBody{std::shared_ptr<const std::string>(step.frame, &deliver.inline_body)};
 }
 
-// The mailbox that a message goes to: the wanted one, or INBOX if that is gone.
-Mailbox* Destination(AccountState& state, const MailboxId& wanted) {
-  if (Mailbox* mailbox = state.Find(wanted)) return mailbox;
-  return state.Find(InboxOf(state.id));
-}
-
 void On(Step& step, const Deliver& deliver) {
   Message message;
   message.dot = step.dot;
@@ -111,9 +105,15 @@ void On(Step& step, const journal::FlagsChange& change) {
     if (found == nullptr || (change.unchanged_since != 0 && found->modseq > change.unchanged_since)) continue;
     Message& message = *mailbox->Find(found->uid);
     switch (change.op) {
-      case FlagOp::kAdd: message.flags |= change.flags; break;
-      case FlagOp::kRemove: message.flags &= static_cast<Flags>(~change.flags); break;
-      case FlagOp::kReplace: message.flags = change.flags; break;
+      case FlagOp::kAdd:
+        message.flags |= change.flags;
+        break;
+      case FlagOp::kRemove:
+        message.flags &= static_cast<Flags>(~change.flags);
+        break;
+      case FlagOp::kReplace:
+        message.flags = change.flags;
+        break;
     }
     std::vector<std::string> names = mailbox->KeywordNames(message.keywords);
     if (!change.keywords.empty() || (change.op == FlagOp::kReplace && !names.empty())) {
@@ -237,7 +237,7 @@ void On(Step& step, const journal::MailboxDelete& gone) {
     step.Store(maildir::DropMessage{mailbox->id, message.dot, message.uid, gone.modseq});
   }
   step.state.highest_modseq = std::max(step.state.highest_modseq, gone.modseq);
-  step.Store(maildir::DropMailbox{mailbox->id});
+  step.Store(maildir::DropMailbox{mailbox->id, gone.modseq});
   step.effects.deleted_mailboxes.push_back(mailbox->id);
   step.state.mailboxes.erase(gone.mailbox);
 }
@@ -276,7 +276,11 @@ void CollectTouched(const Effects& effects, size_t from, std::set<MailboxId>& to
         [&touched](const auto& op) {
           if constexpr (requires { op.mailbox; }) touched.insert(op.mailbox);
           if constexpr (requires { op.to; }) touched.insert(op.to);
-          if constexpr (requires { op.to; op.old_uid; }) touched.insert(op.from);
+          if constexpr (requires {
+                          op.to;
+                          op.old_uid;
+                        })
+            touched.insert(op.from);
         },
         effects.store[i].op);
   }

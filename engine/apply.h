@@ -23,9 +23,9 @@ struct Effects {
   };
   std::vector<MailboxEvents> events;
   std::vector<MailboxId> deleted_mailboxes;
-  std::vector<std::pair<Uid, Uid>> copied;             // of Copy and Move: (old, new); of Deliver: (0, new)
-  uint32_t uid_validity = 0;                           // of the mailbox that `copied` went to
-  bool applied = true;                                 // false: it had no effect (name taken, mailbox gone ...)
+  std::vector<std::pair<Uid, Uid>> copied;  // of Copy and Move: (old, new); of Deliver: (0, new)
+  uint32_t uid_validity = 0;                // of the mailbox that `copied` went to
+  bool applied = true;                      // false: it had no effect (name taken, mailbox gone ...)
 
   void Event(const MailboxId& mailbox, EventKind kind, Uid uid, ModSeq modseq);
 };

@@ -63,27 +63,27 @@ void NodeImpl::Authenticate(std::string user, std::string password, std::string 
     authenticator_->Succeeded(client_address);
     return PostSafely([done = std::move(done), authenticated] { done(authenticated); });
   }
-  env_.workers.Post(Lane::kPasswords, [this, alive = std::weak_ptr<bool>(alive_), loop = &env_.loop, possible, token,
-                                       stored = std::move(stored), password = std::move(password), authenticated,
-                                       user = std::move(user), client_address = std::move(client_address),
-                                       done = std::move(done)]() mutable {
-    const absl::StatusOr<bool> matches = VerifyPassword(password, stored);
-    std::fill(password.begin(), password.end(), '\0');
-    loop->Post([this, alive, possible, token, authenticated, user, client_address, done, matches] {
-      if (alive.expired()) return;
-      if (!matches.ok()) {
-        Log(LogLevel::kError, "password_not_checked", {{"user", user}, {"error", std::string(matches.status().message())}});
-      }
-      if (possible && matches.ok() && *matches) {
-        authenticator_->Learn(token);
-        authenticator_->Succeeded(client_address);
-        return done(authenticated);
-      }
-      AfterSafely(authenticator_->Failed(client_address, BootMillis()), [done] {
-        done(absl::PermissionDeniedError("wrong user or password"));
-      });
-    });
-  });
+  env_.workers.Post(Lane::kPasswords,
+                    [this, alive = std::weak_ptr<bool>(alive_), loop = &env_.loop, possible, token,
+                     stored = std::move(stored), password = std::move(password), authenticated, user = std::move(user),
+                     client_address = std::move(client_address), done = std::move(done)]() mutable {
+                      const absl::StatusOr<bool> matches = VerifyPassword(password, stored);
+                      std::fill(password.begin(), password.end(), '\0');
+                      loop->Post([this, alive, possible, token, authenticated, user, client_address, done, matches] {
+                        if (alive.expired()) return;
+                        if (!matches.ok()) {
+                          Log(LogLevel::kError, "password_not_checked",
+                              {{"user", user}, {"error", std::string(matches.status().message())}});
+                        }
+                        if (possible && matches.ok() && *matches) {
+                          authenticator_->Learn(token);
+                          authenticator_->Succeeded(client_address);
+                          return done(authenticated);
+                        }
+                        AfterSafely(authenticator_->Failed(client_address, BootMillis()),
+                                    [done] { done(absl::PermissionDeniedError("wrong user or password")); });
+                      });
+                    });
 }
 
 }  // namespace gemel::engine

@@ -193,7 +193,8 @@ std::string Directory::Encode() const {
     }
   }
   for (const auto& [name, domain] : domains_) {
-    put(domain.exists.node, Record{{}, domain.exists.time, false, DomainSet{name, domain.exists.value, domain.alias_of.value}});
+    put(domain.exists.node,
+        Record{{}, domain.exists.time, false, DomainSet{name, domain.exists.value, domain.alias_of.value}});
   }
   for (const auto& [name, alias] : aliases_) {
     put(alias.targets.node, Record{{}, alias.targets.time, false, AliasSet{alias.address, alias.targets.value}});

@@ -34,7 +34,7 @@ struct Account {
   journal::AccountId id;
   std::string name;
   uint8_t home_place = 0;
-  bool releasing = false;     // released and not yet taken: nobody orders
+  bool releasing = false;  // released and not yet taken: nobody orders
   uint8_t releasing_to = 0;
   journal::Dot release;
   Timed<std::string> password_hash;
@@ -79,8 +79,8 @@ class Directory {
 
   // The whole as a checksummed file: a list of records that Apply rebuilds it from.
   std::string Encode() const;
-  absl::Status Decode(std::string_view bytes);  // DataLoss: damaged
-  uint64_t version() const { return version_; } // grows with every change
+  absl::Status Decode(std::string_view bytes);   // DataLoss: damaged
+  uint64_t version() const { return version_; }  // grows with every change
 
  private:
   absl::Status ResolveInto(std::string address, const std::vector<std::string>& postmasters, int depth,

@@ -15,7 +15,8 @@ std::string FindHeader(std::string_view message, std::string_view name) {
     }
     if (here) {
       std::string value;
-      for (const char c : message.substr(name.size() + 1, end == std::string_view::npos ? end : end - name.size() - 1)) {
+      for (const char c :
+           message.substr(name.size() + 1, end == std::string_view::npos ? end : end - name.size() - 1)) {
         if (c != '\r' && c != '\n') value += c;
       }
       const size_t begin = value.find_first_not_of(" \t");

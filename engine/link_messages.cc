@@ -136,9 +136,15 @@ absl::StatusOr<LinkMessage> Decode(uint8_t type, std::string_view payload) {
   Taker in(payload);
   LinkMessage message;
   switch (type) {
-    case 0: message = TakeHello(in); break;
-    case 1: message = FrameMessage{in.Rest()}; break;
-    case 2: message = Ack{in.Clock()}; break;
+    case 0:
+      message = TakeHello(in);
+      break;
+    case 1:
+      message = FrameMessage{in.Rest()};
+      break;
+    case 2:
+      message = Ack{in.Clock()};
+      break;
     case 3: {
       Ping ping{in.Int<uint64_t>()};
       const uint8_t bits = in.Int<uint8_t>();
@@ -147,8 +153,12 @@ absl::StatusOr<LinkMessage> Decode(uint8_t type, std::string_view payload) {
       message = ping;
       break;
     }
-    case 4: message = Pong{in.Int<uint64_t>()}; break;
-    case 5: message = Goodbye{in.Rest()}; break;
+    case 4:
+      message = Pong{in.Int<uint64_t>()};
+      break;
+    case 5:
+      message = Goodbye{in.Rest()};
+      break;
     case 6: {
       BodyRequest request;
       request.account = in.TakeId<journal::AccountId>();
@@ -167,7 +177,8 @@ absl::StatusOr<LinkMessage> Decode(uint8_t type, std::string_view payload) {
       message = std::move(part);
       break;
     }
-    default: return absl::DataLossError(absl::StrCat("a link message of unknown type ", type));
+    default:
+      return absl::DataLossError(absl::StrCat("a link message of unknown type ", type));
   }
   if (!in.done()) return absl::DataLossError(absl::StrCat("a malformed link message of type ", type));
   return message;
@@ -194,7 +205,8 @@ absl::StatusOr<std::optional<LinkMessage>> LinkDecoder::Next() {
   if (in.size() < 4) return wait();
   const uint32_t length = Taker(in).Int<uint32_t>();
   if (length == 0 || length > kLinkMessageBytesMax) {
-    return absl::DataLossError(absl::StrCat("a link message of ", length, " bytes: not a Gemel node, or a damaged stream"));
+    return absl::DataLossError(
+        absl::StrCat("a link message of ", length, " bytes: not a Gemel node, or a damaged stream"));
   }
   if (in.size() < 4 + static_cast<size_t>(length)) return wait();
   taken_ += 4 + length;

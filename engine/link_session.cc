@@ -26,7 +26,9 @@ LinkSession::~LinkSession() { CloseOnce("the connection is gone"); }
 
 void LinkSession::OnConnected() {
   connection_.SetIdleTimeout(node_.options_.peer_timeout_ms);
-  Send(node_.MakeHello());
+  Hello hello = node_.MakeHello();
+  acked_ = hello.held;  // what becomes durable from here on is told by acks
+  Send(std::move(hello));
 }
 
 void LinkSession::Send(const LinkMessage& message) {
@@ -70,17 +72,18 @@ void LinkSession::OnBytes(std::string_view bytes) {
 void LinkSession::On(Hello hello) {
   if (exchanged_) return Drop("a second hello");
   if (absl::Status status = node_.CheckHello(hello); !status.ok()) {
-    node_.AddProblem("link_refused", {"error", std::string(status.message()), "see the operator's page, \"Link refused\""});
+    node_.AddProblem("link_refused",
+                     {"error", std::string(status.message()), "see the operator's page, \"Link refused\""});
     Log(journal::LogLevel::kError, "link_refused", {{"error", std::string(status.message())}});
     return Drop(std::string(status.message()));
   }
   peer_ = std::move(hello);
   exchanged_ = true;
   sent_ = peer_.held;
-  acked_ = node_.journal_->held();  // our hello said so
   cursor_ = journal::ShipCursor::Make(node_.env_.disk, *node_.journal_, node_.JournalDirectory(), peer_.held,
                                       {node_.identity_.node, peer_.node});
   node_.LinkUp(*this, peer_);
+  SendAck(node_.journal_->held());
   ShipSome();
 }
 
@@ -89,8 +92,9 @@ void LinkSession::ShipSome() {
     if (connection_.unsent_bytes() > kUnsentBytesMax) return ResumeWhenDrained();
     absl::StatusOr<std::vector<journal::Committed>> frames = cursor_->Next(kCatchUpBytes);
     if (!frames.ok()) {
-      node_.AddProblem("catch_up", {"error", absl::StrCat("the peer cannot be caught up: ", std::string(frames.status().message())),
-                                    "if the journal was pruned past the peer's position, set the peer up anew"});
+      node_.AddProblem("catch_up",
+                       {"error", absl::StrCat("the peer cannot be caught up: ", std::string(frames.status().message())),
+                        "if the journal was pruned past the peer's position, set the peer up anew"});
       Log(journal::LogLevel::kError, "catch_up_failed", {{"error", std::string(frames.status().message())}});
       return Drop(std::string(frames.status().message()));
     }

@@ -56,13 +56,13 @@ class LinkSession final : public ProtocolSession {
   Connection& connection_;
   LinkDecoder decoder_;
   Hello peer_;
-  bool exchanged_ = false;   // both hellos are in and agree
-  bool caught_up_ = false;   // all that was durable here has been sent; frames are shipped as they become durable
+  bool exchanged_ = false;  // both hellos are in and agree
+  bool caught_up_ = false;  // all that was durable here has been sent; frames are shipped as they become durable
   bool closed_ = false;
   bool waiting_for_drain_ = false;
   std::unique_ptr<journal::ShipCursor> cursor_;
-  journal::VectorClock sent_;      // what the peer has or was sent
-  journal::VectorClock acked_;     // what this node told the peer that it holds
+  journal::VectorClock sent_;   // what the peer has or was sent
+  journal::VectorClock acked_;  // what this node told the peer that it holds
   uint64_t shipped_bytes_ = 0;
   uint64_t next_ping_ = 1;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

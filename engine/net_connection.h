@@ -74,6 +74,7 @@ class SocketConnection final : public PeerConnection, private NetLoop::Watcher {
   // The peer said that it was closing (close_notify), in OnClosed.
   bool closed_cleanly() const { return closed_cleanly_; }
   std::string alpn() const;
+  bool open() const { return state_ == State::kOpen; }  // its session may still be called
   std::weak_ptr<char> alive() const { return alive_; }  // expires with the connection
   const std::string& listener() const { return options_.listener; }
 

@@ -346,6 +346,26 @@ TEST_F(ProxyTest, GenerationsEndTakesProxiedSessionsAlong) {
   EXPECT_THAT(home_.events, ElementsAre("connected", "closed"));
 }
 
+TEST_F(ProxyTest, EndOfTheLinkTakesProxiedSessionsAlong) {
+  Dial();
+  ASSERT_TRUE(Until([&] { return dialled_.connection != nullptr && b_.link.connection != nullptr; }));
+  const auto client = LoggedIn();
+  dialled_.connection->CloseAfterSending();  // nothing was heard from the peer for too long, say
+  EXPECT_TRUE(Until([&] { return client->closed; }));
+  EXPECT_THAT(client->received, EndsWith(kProxyGoodbye));
+  EXPECT_TRUE(Until([&] { return home_.connection == nullptr; }));
+}
+
+TEST_F(ProxyTest, SessionThatEndsItselfDuringTheDialIsNotCalledAgain) {
+  TestClient client(loop_, arrival_);
+  client.Write("LOGIN\r\n");
+  EXPECT_TRUE(Until([&] { return a_.net.connections() == 2; }));
+  a_.net.Shutdown();
+  EXPECT_TRUE(Until([&] { return client.closed; }));
+  EXPECT_EQ(client.received, "* OK arrival\r\n");
+  EXPECT_TRUE(Until([&] { return a_.net.connections() == 0 && b_.net.connections() == 0; }));
+}
+
 TEST_F(ProxyTest, ArrivalThatStopsSaysGoodbye) {
   const auto client = LoggedIn();
   a_.net.Shutdown();

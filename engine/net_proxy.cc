@@ -193,7 +193,8 @@ class ProxyRelay : public std::enable_shared_from_this<ProxyRelay> {
   std::string hello, already_received;
   std::function<void(absl::Status)> then;  // empty: decided
 
-  bool ClientIsThere() const { return client != nullptr && !client_alive.expired(); }
+  // A closing connection has no session any more, and no use for ours.
+  bool ClientIsThere() const { return client != nullptr && !client_alive.expired() && client->open(); }
 
   // The client's session carries on.
   void Fail(absl::Status status) {

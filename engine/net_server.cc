@@ -486,7 +486,10 @@ void Net::Accepted(Listener& listener, int fd, SocketConnection::Options options
 std::unique_ptr<ProtocolSession> Net::MakePeerSession(Connection& connection) {
   auto& socket = static_cast<SocketConnection&>(connection);  // this listener makes no others
   const std::string alpn = socket.alpn();
-  if (alpn == kAlpnLink && link_.make_link) return link_.make_link(connection);
+  if (alpn == kAlpnLink && link_.make_link) {
+    NoteLink(connection);
+    return link_.make_link(connection);
+  }
   if (alpn == kAlpnPair && link_.make_pairing) return link_.make_pairing(socket);
   if (alpn != kAlpnProxy) return nullptr;
   ProxyTable::Trim(&proxied_->homed, [](const auto& each) { return each.second.expired(); });
@@ -499,6 +502,7 @@ void Net::OnDone(SocketConnection* connection) {
   if (found == connections_.end()) return;
   const Entry entry = std::move(found->second);
   connections_.erase(found);
+  if (entry.is_link && --links_ == 0) CloseProxied();
   if (entry.listener == nullptr) return;
   --entry.listener->connections;
   const auto from_there = entry.listener->by_address.find(connection->peer_address());
@@ -513,8 +517,24 @@ void Net::ForgetDial(Dial* dial) {
   std::erase_if(dials_, [dial](const auto& each) { return each.get() == dial; });
 }
 
+void Net::NoteLink(Connection& connection) {
+  const auto found = connections_.find(static_cast<SocketConnection*>(&connection));
+  if (found == connections_.end()) return;
+  found->second.is_link = true;
+  ++links_;
+}
+
 void Net::DialPeer(const std::string& address, const std::string& alpn, uint64_t timeout_ms, SessionFactory make,
                    std::function<void(absl::Status)> failed) {
+  if (peer_tls_ == nullptr) {
+    return loop_.Post([failed = std::move(failed)] { failed(absl::FailedPreconditionError("this node has no key")); });
+  }
+  if (alpn == kAlpnLink) {
+    make = [this, make = std::move(make)](Connection& connection) {
+      NoteLink(connection);
+      return make(connection);
+    };
+  }
   dials_.push_back(std::make_unique<Dial>(
       *this, address, timeout_ms,
       [this, address, alpn, make = std::move(make), failed](int fd, uint64_t left_ms) mutable {

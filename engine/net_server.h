@@ -69,7 +69,8 @@ class Net : public Network, public ConnectionHost {
                           std::function<void(absl::Status)> failed);
 
   // Proxied sessions end with their generation: clients of ours whose home is the peer get BYE, and those of the
-  // peer's whose home is here are closed.
+  // peer's whose home is here are closed. Happens by itself when the last gemel-link/1 connection ends: without it
+  // nobody knows whether the other end is alive (a stopped process closes no socket).
   void CloseProxied();
 
   void StopListening();
@@ -83,6 +84,7 @@ class Net : public Network, public ConnectionHost {
   struct Entry {
     std::unique_ptr<SocketConnection> connection;
     Listener* listener = nullptr;  // nullptr: dialled, or its listener is gone
+    bool is_link = false;
   };
 
   void OnDone(SocketConnection* connection) override;
@@ -96,6 +98,7 @@ class Net : public Network, public ConnectionHost {
                std::function<void(absl::Status)> failed);
   SocketConnection* Add(int fd, SocketConnection::Options options, Listener* listener);
   void ForgetDial(Dial* dial);
+  void NoteLink(Connection& connection);
   std::string NextSessionId();
   std::unique_ptr<ProtocolSession> MakePeerSession(Connection& connection);
 
@@ -107,6 +110,7 @@ class Net : public Network, public ConnectionHost {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<std::unique_ptr<Dial>> dials_;
   absl::flat_hash_map<SocketConnection*, Entry> connections_;
+  size_t links_ = 0;  // how many of them are gemel-link/1
   uint64_t next_session_ = 0;
   class ProxyTable;
   std::unique_ptr<ProxyTable> proxied_;

@@ -69,6 +69,7 @@ absl::StatusOr<SslContextPtr> LoadClientContext(const std::string& certificate_f
   SslContextPtr context = NewContext(TLS_server_method(), TLS1_2_VERSION);
   // TLS 1.2 with forward secrecy and authenticated ciphers only; TLS 1.3 has no others.
   SSL_CTX_set_cipher_list(context.get(), "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL");
+  SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);  // tickets resume without memory of ours
   static constexpr unsigned char kSessionContext[] = "gemel";
   SSL_CTX_set_session_id_context(context.get(), kSessionContext, sizeof kSessionContext - 1);
   if (SSL_CTX_use_certificate_chain_file(context.get(), certificate_file.c_str()) != 1) {

@@ -77,7 +77,7 @@ bool NodeImpl::Orders(const Account& account) const {
 
 Home NodeImpl::HomeOf(const AccountId& id) const {
   const Account* account = directory_.Find(id);
-  if (account == nullptr || Orders(*account) || starting_) return Home::kHere;
+  if (account == nullptr || Orders(*account)) return Home::kHere;
   const std::optional<uint8_t> home = directory_.HomePlace(*account);
   if (home && *home == place()) return Home::kHere;
   return link_ != nullptr && peer_counts_ ? Home::kPeer : Home::kPeerAway;
@@ -191,6 +191,9 @@ void NodeImpl::OpenAccount(const AccountId& id, AccountListener& listener,
     LiveAccount* live = Live(id);
     if (live == nullptr) return done(absl::UnavailableError("the mailbox cannot be opened for the moment"));
     const bool ours = Orders(*account);
+    if (!ours && HomeOf(id) == Home::kPeer) {
+      return done(absl::UnavailableError("the mailbox is at home on the other server; please reconnect"));
+    }
     if (live->state.Find(InboxOf(id)) == nullptr) {
       if (!ours) return done(absl::UnavailableError("the mailbox is not here yet; try again in a moment"));
       // A new account: its mailboxes are on their way.

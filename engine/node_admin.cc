@@ -1,6 +1,7 @@
 // Replicated settings, and what `gemel status` says.
 #include <algorithm>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/link_session.h"
 #include "engine/node_impl.h"
@@ -39,7 +40,8 @@ absl::Status NoSuchAccount(const std::string& name) {
 
 void NodeImpl::AddAccount(std::string name, std::string password_hash, std::optional<uint8_t> home, Done done) {
   if (!IsAddress(name)) {
-    Later(*this, std::move(done), absl::InvalidArgumentError(absl::StrCat(name, " is not an address like ann@example.test")));
+    Later(*this, std::move(done),
+          absl::InvalidArgumentError(absl::StrCat(name, " is not an address like ann@example.test")));
     return;
   }
   if (directory_.FindName(name) != nullptr) {
@@ -137,7 +139,8 @@ void NodeImpl::SetHome(std::string name, uint8_t to, Done done) {
   release.highest_modseq = std::max(live->given_modseq, live->state.highest_modseq);
   for (const auto& [id, mailbox] : live->state.mailboxes) {
     const auto given = live->given_uid_next.find(id);
-    release.uidnexts.emplace_back(id, std::max(mailbox.uid_next, given == live->given_uid_next.end() ? 0 : given->second));
+    release.uidnexts.emplace_back(id,
+                                  std::max(mailbox.uid_next, given == live->given_uid_next.end() ? 0 : given->second));
   }
   Create(One(account->id, std::move(release)), Answer(std::move(done)));
 }
@@ -178,9 +181,9 @@ NodeStatus NodeImpl::Status() {
   status.incarnation = journal::HexU64(origin_.incarnation);
   status.generation = generation();
   const journal::GenerationBegin* current = directory_.generation();
-  status.state = failed_          ? "failed"
-                 : starting_      ? "starting"
-                 : current == nullptr ? "unpaired"
+  status.state = failed_                                             ? "failed"
+                 : starting_                                         ? "starting"
+                 : current == nullptr                                ? "unpaired"
                  : current->kind == journal::GenerationKind::kPaired ? "paired"
                                                                      : "solo";
   status.policy = options_.ack_policy == AckPolicy::kPairRequired ? "pair-required"
@@ -239,7 +242,8 @@ std::vector<std::pair<std::string, std::string>> NodeImpl::Digests() {
   for (const auto& [id, account] : directory_.accounts()) {
     if (!account.exists.value) continue;
     LiveAccount* live = Live(id);
-    digests.emplace_back(account.name, live == nullptr ? "cannot be loaded" : maildir::Digest(live->state));
+    digests.emplace_back(account.name,
+                         live == nullptr ? "cannot be loaded" : absl::BytesToHexString(maildir::Digest(live->state)));
   }
   std::sort(digests.begin(), digests.end());
   return digests;

@@ -41,9 +41,9 @@ bool IsMail(const Record& record) {
 
 // What one run of ApplyAll does, told to the outside only when the state is complete.
 struct NodeImpl::Pass {
-  maildir::StoreBatch spool;                     // chunks go before the messages made of them
+  maildir::StoreBatch spool;  // chunks go before the messages made of them
   std::map<AccountId, Effects> accounts;
-  std::vector<std::function<void()>> callbacks;  // replies
+  std::vector<std::function<void()>> callbacks;           // replies
   std::vector<std::pair<AccountId, std::string>> closed;  // sessions to end, with the reason
   bool any = false;
 };
@@ -79,18 +79,18 @@ void NodeImpl::ScheduleCommit() {
   if (commit_running_ || failed_) return;
   commit_running_ = true;
   // While one sync is in flight the next batch gathers; the job goes on until nothing is queued.
-  env_.workers.Post(Lane::kJournal, [this, alive = std::weak_ptr<bool>(alive_), journal = journal_.get(),
-                                     loop = &env_.loop] {
-    for (;;) {
-      std::vector<absl::Status> rejected;
-      absl::StatusOr<std::vector<Committed>> committed = journal->CommitOnce(&rejected);
-      const bool idle = !committed.ok() || committed->empty();
-      loop->Post([this, alive, committed = std::move(committed), rejected = std::move(rejected), idle]() mutable {
-        if (!alive.expired()) OnCommitted(std::move(committed), std::move(rejected), idle);
+  env_.workers.Post(
+      Lane::kJournal, [this, alive = std::weak_ptr<bool>(alive_), journal = journal_.get(), loop = &env_.loop] {
+        for (;;) {
+          std::vector<absl::Status> rejected;
+          absl::StatusOr<std::vector<Committed>> committed = journal->CommitOnce(&rejected);
+          const bool idle = !committed.ok() || committed->empty();
+          loop->Post([this, alive, committed = std::move(committed), rejected = std::move(rejected), idle]() mutable {
+            if (!alive.expired()) OnCommitted(std::move(committed), std::move(rejected), idle);
+          });
+          if (idle) return;
+        }
       });
-      if (idle) return;
-    }
-  });
 }
 
 void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std::vector<absl::Status> rejected,
@@ -112,7 +112,12 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
     return;
   }
   for (Committed& one : *committed) {
+    if (one.begin < committed_end_) {
+      Mended(*one.frame);
+      continue;
+    }
     const bool own_node = one.frame->origin.node == identity_.node;
+    NoteApplied(*one.frame, own_node);
     if (own_node && link_ != nullptr) link_->ShipLive(one);
     (own_node ? own_ : peer_queue_).frames.push_back({one.frame, one.begin});
     committed_end_ = std::max(committed_end_, one.end);
@@ -124,6 +129,47 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
     ApplyAll();
   }
   if (idle && journal_->pending_bytes() > 0) ScheduleCommit();
+}
+
+void NodeImpl::Mended(const Frame& frame) {
+  Log(journal::LogLevel::kInfo, "frame_mended",
+      {{"origin", journal::HexU64(frame.origin.node)}, {"first", frame.first_seq}, {"last", frame.last_seq()}});
+  std::erase_if(missing_, [&frame](const journal::Recovered::Missing& missing) {
+    return missing.origin == frame.origin && missing.first >= frame.first_seq && missing.last <= frame.last_seq();
+  });
+  if (missing_in_tail_) {
+    for (size_t i = 0; i < frame.records.size(); ++i) {
+      directory_.Apply(Dot{frame.origin, frame.first_seq + i}, frame.records[i]);
+      if (!frame.records[i].account.empty()) to_rebuild_.insert(frame.records[i].account);
+    }
+  }
+  if (!missing_.empty()) return;
+  std::erase_if(problems_, [](const auto& entry) { return entry.first.starts_with("journal_damaged:"); });
+  PostSafely([this] { RebuildMended(); });
+}
+
+// Records that the replay had to leave out are there now: what they touch is made anew, in their right order.
+void NodeImpl::RebuildMended() {
+  missing_in_tail_ = false;
+  for (const AccountId& id : std::exchange(to_rebuild_, {})) {
+    const Account* account = directory_.Find(id);
+    LiveAccount* live = account == nullptr ? nullptr : Live(id);
+    if (live == nullptr) continue;
+    CloseSessions(id, "the mailbox was repaired; please reconnect");
+    absl::StatusOr<AccountState> state = RebuildState(*account);
+    if (!state.ok()) {
+      AddProblem(absl::StrCat("account:", account->name),
+                 {"error", absl::StrCat(account->name, " cannot be rebuilt: ", std::string(state.status().message())),
+                  "see the operator's page, \"Damaged journal\""});
+      continue;
+    }
+    live->state = *std::move(state);
+    if (absl::Status status = VerifyTail({id}); !status.ok()) {
+      Log(journal::LogLevel::kError, "rebuild_incomplete",
+          {{"account", account->name}, {"error", std::string(status.message())}});
+    }
+    AfterApplied(*live);
+  }
 }
 
 void NodeImpl::Fail(const absl::Status& status) {
@@ -145,6 +191,14 @@ void NodeImpl::Fail(const absl::Status& status) {
   operations_.clear();
 }
 
+// What the peer had applied of ours it holds.
+void NodeImpl::NoteApplied(const Frame& frame, bool own_node) {
+  if (own_node) return;
+  for (const auto& [origin, seq] : frame.applied.entries()) {
+    if (origin.node == identity_.node) peer_held_.Raise(origin, seq);
+  }
+}
+
 bool NodeImpl::Confirmed(const Frame& frame) const {
   if (!identity_.peer || options_.ack_policy == AckPolicy::kLocal) return true;
   if (peer_held_.Get(frame.origin) >= frame.last_seq()) return true;
@@ -156,10 +210,15 @@ void NodeImpl::ApplyAll() {
   if (applying_ || failed_) return;
   applying_ = true;
   Pass pass;
-  // The peer's first: it may hold the Deliver of which our queue has the Place (both are in our journal in that
-  // order, but ours may be confirmed at once).
-  ApplyQueueInto(peer_queue_, false, pass);
-  ApplyQueueInto(own_, true, pass);
+  // In the order of the journal, which is causal: a Place comes after its Deliver, an account's mail after the account.
+  // Only what is not confirmed yet stays behind; what the peer wrote knowing of it would have confirmed it.
+  for (;;) {
+    const bool own = !own_.frames.empty() && Confirmed(*own_.frames.front().frame);
+    const bool peer = !peer_queue_.frames.empty();
+    if (!own && !peer) break;
+    const bool own_first = own && (!peer || own_.frames.front().begin < peer_queue_.frames.front().begin);
+    ApplyFront(own_first ? own_ : peer_queue_, pass);
+  }
   applying_ = false;
   if (!pass.any) return;
 
@@ -187,24 +246,21 @@ void NodeImpl::ApplyAll() {
   for (std::function<void()>& callback : pass.callbacks) PostSafely(std::move(callback));
 }
 
-void NodeImpl::ApplyQueueInto(ApplyQueue& queue, bool own, Pass& pass) {
-  while (!queue.frames.empty()) {
-    const QueuedFrame front = queue.frames.front();
-    if (own && !Confirmed(*front.frame)) return;
-    queue.frames.pop_front();
-    // A group that its incarnation did not finish is void: nobody was told that it happened.
-    if (!queue.group.empty() && queue.group.front().frame->origin != front.frame->origin) {
-      for (const ApplyQueue::Grouped& grouped : queue.group) {
-        applied_.Raise(grouped.frame->origin, grouped.frame->first_seq + grouped.index);
-      }
-      queue.group.clear();
+void NodeImpl::ApplyFront(ApplyQueue& queue, Pass& pass) {
+  const QueuedFrame front = std::move(queue.frames.front());
+  queue.frames.pop_front();
+  // A group that its incarnation did not finish is void: nobody was told that it happened.
+  if (!queue.group.empty() && queue.group.front().frame->origin != front.frame->origin) {
+    for (const ApplyQueue::Grouped& grouped : queue.group) {
+      applied_.Raise(grouped.frame->origin, grouped.frame->first_seq + grouped.index);
     }
-    for (size_t i = 0; i < front.frame->records.size(); ++i) {
-      queue.group.push_back({front.frame, i, front.begin});
-      if (front.frame->records[i].group_continues) continue;
-      ApplyGroup(queue.group, pass);
-      queue.group.clear();
-    }
+    queue.group.clear();
+  }
+  for (size_t i = 0; i < front.frame->records.size(); ++i) {
+    queue.group.push_back({front.frame, i, front.begin});
+    if (front.frame->records[i].group_continues) continue;
+    ApplyGroup(queue.group, pass);
+    queue.group.clear();
   }
 }
 
@@ -306,7 +362,8 @@ void NodeImpl::ApplyNodeRecord(const Dot& dot, const Record& record, journal::Po
       if (!Orders(each)) pass.closed.emplace_back(id, "the mailbox has moved to the other server; please reconnect");
     }
     Log(journal::LogLevel::kInfo, "generation",
-        {{"number", absl::StrCat(generation())}, {"kind", directory_.generation()->kind == journal::GenerationKind::kPaired ? "paired" : "solo"}});
+        {{"number", absl::StrCat(generation())},
+         {"kind", directory_.generation()->kind == journal::GenerationKind::kPaired ? "paired" : "solo"}});
   } else if (const auto* release = std::get_if<journal::Release>(&record.body)) {
     pass.closed.emplace_back(record.account, "the mailbox moves to the other server; please reconnect");
     releasing_.erase(record.account);

@@ -161,8 +161,8 @@ class DeliveryImpl final : public Delivery {
       deliver.guid = node_.NewGuid();
       deliver.recipient = std::move(recipient.address);
       deliver.bytes += recipient.trace.size();
-      deliver.crlf_bytes += recipient.trace.size() + static_cast<size_t>(std::count(
-                                                         recipient.trace.begin(), recipient.trace.end(), '\n'));
+      deliver.crlf_bytes += recipient.trace.size() +
+                            static_cast<size_t>(std::count(recipient.trace.begin(), recipient.trace.end(), '\n'));
       deliver.trace = std::move(recipient.trace);
       deliver.body_done = deliver.body != 0 && i + 1 == count;
       deliver.wanted = WantedMailbox(live, id, recipient.target.folder);

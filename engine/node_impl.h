@@ -39,7 +39,7 @@ struct LiveAccount {
   absl::flat_hash_map<MailboxId, Uid> given_uid_next;
   absl::flat_hash_set<Dot> placing;  // a Place for them is on its way
   bool creating_built_ins = false;
-  int in_flight = 0;                 // own records for it that are not applied yet
+  int in_flight = 0;  // own records for it that are not applied yet
   std::vector<AccountSessionImpl*> sessions;
   std::map<MailboxId, Uid> recent_from;
   std::vector<std::function<void()>> waiting_for_inbox;
@@ -119,19 +119,21 @@ class NodeImpl final : public Node {
   void ScheduleCommit();
   void OnCommitted(absl::StatusOr<std::vector<journal::Committed>> committed, std::vector<absl::Status> rejected,
                    bool idle);
-  void ApplyAll();          // what is confirmed by now
+  void ApplyAll();                           // what is confirmed by now
+  void Mended(const journal::Frame& frame);  // a damaged frame was fetched again from the peer
+  void RebuildMended();
   void Fail(const absl::Status& status);  // the journal failed: nothing is acknowledged any more
 
   // ---- accounts (node_accounts.cc) ----
-  LiveAccount* Live(const AccountId& id);         // loads it; nullptr: cannot be loaded (logged)
+  LiveAccount* Live(const AccountId& id);  // loads it; nullptr: cannot be loaded (logged)
   LiveAccount* LiveIfLoaded(const AccountId& id);
   absl::StatusOr<AccountState> RebuildState(const Account& account);  // from base and journal (node_open.cc)
-  bool Orders(const Account& account) const;      // this node gives UIDs and MODSEQs now
+  bool Orders(const Account& account) const;                          // this node gives UIDs and MODSEQs now
   ModSeq GiveModSeq(LiveAccount& live);
   Uid GiveUid(LiveAccount& live, const Mailbox& mailbox);
   uint32_t GiveUidValidity(LiveAccount& live);
   void NoteGiven(LiveAccount& live, const journal::Record& record);  // counters from an own record not applied yet
-  void AfterApplied(LiveAccount& live);           // what the home owes: built-in mailboxes, Places
+  void AfterApplied(LiveAccount& live);                              // what the home owes: built-in mailboxes, Places
   void CloseSessions(const AccountId& account, std::string_view reason);
   void EvictIdle();
   journal::Guid NewGuid();
@@ -140,7 +142,7 @@ class NodeImpl final : public Node {
 
   // ---- link (node_link.cc) ----
   void DialSoon(uint64_t delay_ms);
-  void LinkUp(LinkSession& link, const Hello& hello);    // hellos are exchanged and agree
+  void LinkUp(LinkSession& link, const Hello& hello);  // hellos are exchanged and agree
   void LinkDown(LinkSession& link, const std::string& why);
   absl::Status CheckHello(const Hello& hello) const;
   Hello MakeHello() const;
@@ -148,8 +150,8 @@ class NodeImpl final : public Node {
   void OnCaughtUp(LinkSession& link);
   void PeerHeard() { last_heard_ms_ = BootMillis(); }
   void UpdatePeerCounts();
-  bool Confirmed(const journal::Frame& frame) const;     // as durable as an acknowledgement promises
-  uint64_t Unprotected() const;                          // applied here, not durable at the peer
+  bool Confirmed(const journal::Frame& frame) const;  // as durable as an acknowledgement promises
+  uint64_t Unprotected() const;                       // applied here, not durable at the peer
   void FinishStarting();
   void OnBodyPart(BodyPart part);
   // The message's file, or what the journal has of it: for the peer.
@@ -160,7 +162,8 @@ class NodeImpl final : public Node {
   void Tick();
   void CheckpointSoon();
   void RetireSegments();
-  absl::Status WriteBases(journal::Position until);
+  void WriteNextBase(journal::Position until, std::vector<AccountId> accounts);
+  void EndRetiring(const absl::Status& status);
   void AdoptStrangers(const AccountId& account);
   struct AdoptedLetter {
     MailboxId mailbox;
@@ -199,6 +202,7 @@ class NodeImpl final : public Node {
   bool commit_running_ = false;
   bool store_running_ = false;
   bool checkpoint_running_ = false;
+  bool retiring_ = false;
   bool applying_ = false;
   std::optional<absl::Status> failed_;
   bool disk_full_ = false, peer_disk_full_ = false;
@@ -210,6 +214,10 @@ class NodeImpl final : public Node {
   bool replaying_ = false;
   journal::VectorClock shown_before_;  // of ours, shown to clients before this start: never un-happens
   uint64_t started_ms_ = 0;
+  // Records in damaged frames of this journal: asked of the peer by a hello that does not claim them.
+  std::vector<journal::Recovered::Missing> missing_;
+  bool missing_in_tail_ = false;           // some of them were never applied
+  std::set<AccountId> to_rebuild_;         // accounts that they touch
   absl::flat_hash_set<AccountId> taking_;  // a Take of ours is on its way
   std::set<AccountId> replayed_;           // accounts that the replay at start touched
 
@@ -218,14 +226,14 @@ class NodeImpl final : public Node {
   absl::flat_hash_set<AccountId> releasing_;  // a Release of ours is on its way
   bool pairing_generation_ = false;           // a Paired of ours is on its way
 
-  LinkSession* link_ = nullptr;   // exchanged hellos; owned by its connection
+  LinkSession* link_ = nullptr;  // exchanged hellos; owned by its connection
   LinkSession* dialing_ = nullptr;
   bool dial_running_ = false;
   uint64_t dial_backoff_ms_ = 100;
   TimerId dial_timer_ = 0, tick_timer_ = 0;
-  journal::VectorClock peer_held_;  // durable there, as far as this node knows
-  uint64_t last_heard_ms_ = 0;      // 0: never
-  bool peer_counts_ = false;        // acknowledgements wait for the peer
+  journal::VectorClock peer_held_;              // durable there, as far as this node knows
+  uint64_t last_heard_ms_ = 0;                  // 0: never
+  bool peer_counts_ = false;                    // acknowledgements wait for the peer
   std::optional<int64_t> unprotected_since_s_;  // the peer lacks something that was acknowledged
 
   uint64_t last_checkpoint_ms_ = 0;
@@ -247,7 +255,8 @@ class NodeImpl final : public Node {
 
  private:
   struct Pass;  // one run of ApplyAll (node_commit.cc)
-  void ApplyQueueInto(ApplyQueue& queue, bool own, Pass& pass);
+  void ApplyFront(ApplyQueue& queue, Pass& pass);
+  void NoteApplied(const journal::Frame& frame, bool own_node);
   void ApplyGroup(std::vector<ApplyQueue::Grouped>& group, Pass& pass);
   void ApplyOne(const ApplyQueue::Grouped& grouped, Pass& pass);
   void ApplyNodeRecord(const Dot& dot, const journal::Record& record, journal::Position begin, Pass& pass);

@@ -20,7 +20,8 @@ constexpr uint64_t kSmallBacklogRecords = 256;
 
 // Place 1 dials, place 0 listens: one connection, and no race about which of two to keep.
 void NodeImpl::DialSoon(uint64_t delay_ms) {
-  if (place() != 1 || !identity_.peer || stopping_ || failed_ || dial_timer_ != 0 || dial_running_ || link_ != nullptr) {
+  if (place() != 1 || !identity_.peer || stopping_ || failed_ || dial_timer_ != 0 || dial_running_ ||
+      link_ != nullptr) {
     return;
   }
   dial_timer_ = AfterSafely(delay_ms, [this] {
@@ -59,6 +60,13 @@ Hello NodeImpl::MakeHello() const {
   hello.generation = generation();
   hello.held = journal_->held();
   hello.software = GEMEL_VERSION;
+  // What lies in damaged frames is not claimed: the peer's cursor then sends it again, and the journal mends itself.
+  for (const journal::Recovered::Missing& missing : missing_) {
+    const journal::Seq held = hello.held.Get(missing.origin);
+    if (held < missing.first) continue;
+    hello.held.Remove(missing.origin);
+    if (missing.first > 1) hello.held.Raise(missing.origin, missing.first - 1);
+  }
   for (const auto& [origin, seq] : hello.held.entries()) {
     const std::optional<uint64_t> chain = journal_->ChainAt(origin, seq);
     if (chain) hello.chains.push_back({origin, seq, *chain});
@@ -68,16 +76,16 @@ Hello NodeImpl::MakeHello() const {
 
 absl::Status NodeImpl::CheckHello(const Hello& hello) const {
   if (hello.version != kLinkVersion) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the peer speaks link version ", hello.version, ", this node ", kLinkVersion,
-                     ": upgrade the older one of the two"));
+    return absl::FailedPreconditionError(absl::StrCat("the peer speaks link version ", hello.version, ", this node ",
+                                                      kLinkVersion, ": upgrade the older one of the two"));
   }
   if (hello.cluster != identity_.cluster) {
     return absl::FailedPreconditionError(absl::StrCat("the peer belongs to another pair (cluster ", hello.cluster.hex(),
                                                       ", this is ", identity_.cluster.hex(), ")"));
   }
   if (hello.node == identity_.node || hello.place == place()) {
-    return absl::FailedPreconditionError("the peer has this node's own identity: it is a copy of it; pair it as a new node");
+    return absl::FailedPreconditionError(
+        "the peer has this node's own identity: it is a copy of it; pair it as a new node");
   }
   if (identity_.peer && hello.node != identity_.peer->node) {
     return absl::FailedPreconditionError(absl::StrCat("the peer is node ", journal::HexU64(hello.node),
@@ -109,7 +117,9 @@ void NodeImpl::LinkUp(LinkSession& link, const Hello& hello) {
   SolveProblem("peer_away");
   peer_held_ = hello.held;  // what it was believed to hold before is forgotten
   Log(journal::LogLevel::kInfo, "link_up",
-      {{"peer", journal::HexU64(hello.node)}, {"software", hello.software}, {"generation", absl::StrCat(hello.generation)}});
+      {{"peer", journal::HexU64(hello.node)},
+       {"software", hello.software},
+       {"generation", absl::StrCat(hello.generation)}});
   // It knows more of this node's records than the node itself: a restored copy, or a disk that lied. They are pulled
   // back (its cursor sends them) before anything is ordered or shown.
   pulling_back_.clear();
@@ -176,10 +186,12 @@ void NodeImpl::UpdatePeerCounts() {
     const bool lost = link_ == nullptr && BootMillis() - last_heard_ms_ >= options_.peer_timeout_ms;
     if (!lost) return;
     peer_counts_ = false;
-    AddProblem("peer_away",
-               {"error", "the other server is away; new mail lies on this disk only, and mailboxes whose home is there can only be read",
-                "bring it back; nothing else needs to be done"});
-    Log(journal::LogLevel::kWarning, "peer_away", {{"policy", options_.ack_policy == AckPolicy::kPairIfUp ? "pair-if-up" : "pair-required"}});
+    AddProblem("peer_away", {"error",
+                             "the other server is away; new mail lies on this disk only, and mailboxes whose home is "
+                             "there can only be read",
+                             "bring it back; nothing else needs to be done"});
+    Log(journal::LogLevel::kWarning, "peer_away",
+        {{"policy", options_.ack_policy == AckPolicy::kPairIfUp ? "pair-if-up" : "pair-required"}});
     ApplyAll();
     return;
   }
@@ -193,7 +205,8 @@ void NodeImpl::UpdatePeerCounts() {
   Log(journal::LogLevel::kInfo, "peer_counts", {{"lacking", absl::StrCat(lacking)}});
   for (auto& [id, live] : live_) {  // read-only sessions may write again after a reconnect
     const Account* account = directory_.Find(id);
-    if (account != nullptr && !Orders(*account)) CloseSessions(id, "the mailbox can be written again; please reconnect");
+    if (account != nullptr && !Orders(*account))
+      CloseSessions(id, "the mailbox can be written again; please reconnect");
   }
   const journal::GenerationBegin* current = directory_.generation();
   if (place() == 0 && current != nullptr && current->kind == journal::GenerationKind::kSolo && !pairing_generation_) {

@@ -44,8 +44,8 @@ absl::Status NodeImpl::OpenAll() {
   origin_ = {identity_.node, env_.random.U64()};
   journal_->StartOrigin(origin_, generation());
   std::vector<Record> records;
-  records.push_back({AccountId{}, 0, false,
-                     journal::Start{place(), predecessor, journal_->held().Get(predecessor), GEMEL_VERSION}});
+  records.push_back(
+      {AccountId{}, 0, false, journal::Start{place(), predecessor, journal_->held().Get(predecessor), GEMEL_VERSION}});
   if (directory_.generation() == nullptr && place() == 0 && !identity_.peer) {
     journal::GenerationBegin solo;
     solo.number = 1;
@@ -69,9 +69,10 @@ absl::Status NodeImpl::OpenJournalAndStore() {
   if (directory.ok()) {
     absl::Status status = directory_.Decode(*directory);
     if (!status.ok()) {
-      return absl::DataLossError(absl::StrCat(options_.data_directory, "/node/directory: ", std::string(status.message()),
-                                              ". Remove it if the journal reaches back to the first start (see `gemel "
-                                              "journal stat`): it is then rebuilt from there; else copy it from the peer."));
+      return absl::DataLossError(
+          absl::StrCat(options_.data_directory, "/node/directory: ", std::string(status.message()),
+                       ". Remove it if the journal reaches back to the first start (see `gemel "
+                       "journal stat`): it is then rebuilt from there; else copy it from the peer."));
     }
     directory_saved_ = directory_.version();
   } else if (!absl::IsNotFound(directory.status())) {
@@ -89,8 +90,7 @@ absl::Status NodeImpl::OpenJournalAndStore() {
   journal_options.zstd_level = options_.zstd_level;
   journal_options.segment_bytes = options_.segment_bytes;
   journal::Recovered recovered;
-  absl::StatusOr<std::unique_ptr<journal::Journal>> journal =
-      journal::Journal::Open(disk, journal_options, &recovered);
+  absl::StatusOr<std::unique_ptr<journal::Journal>> journal = journal::Journal::Open(disk, journal_options, &recovered);
   if (!journal.ok()) return journal.status();
   journal_ = *std::move(journal);
   if (recovered.cut_bytes > 0) {
@@ -101,6 +101,7 @@ absl::Status NodeImpl::OpenJournalAndStore() {
     AddProblem(absl::StrCat("journal_damaged:", problem),
                {"error", problem, "run `gemel journal verify`; what the frame held is on the peer"});
   }
+  missing_ = std::move(recovered.missing);
   committed_end_ = recovered.end;
   return absl::OkStatus();
 }
@@ -117,14 +118,17 @@ absl::Status NodeImpl::ReplayTail() {
   uint64_t frames = 0;
   for (;;) {
     absl::StatusOr<std::optional<Committed>> next = (*reader)->Next();
-    if (absl::IsDataLoss(next.status())) continue;  // reported at Open
+    if (absl::IsDataLoss(next.status())) {  // reported at Open; what it held comes from the peer
+      missing_in_tail_ = true;
+      continue;
+    }
     if (!next.ok()) return next.status();
     if (!next->has_value()) break;
     const Committed& one = **next;
     const bool own = one.frame->origin.node == identity_.node;
-    // What the peer had applied of ours it holds; what we had applied of ours was shown.
-    for (const auto& [origin, seq] : one.frame->applied.entries()) {
-      if (origin.node == identity_.node) (own ? shown_before_ : peer_held_).Raise(origin, seq);
+    NoteApplied(*one.frame, own);
+    for (const auto& [origin, seq] : one.frame->applied.entries()) {  // what we had applied of ours was shown
+      if (own && origin.node == identity_.node) shown_before_.Raise(origin, seq);
     }
     if (!one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
     (own ? own_ : peer_queue_).frames.push_back({one.frame, one.begin});
@@ -164,7 +168,9 @@ absl::Status NodeImpl::VerifyTail(const std::set<AccountId>& touched) {
       absl::StatusOr<std::string> body = BodyFromJournal(each.message.dot);
       if (!body.ok()) {
         Log(journal::LogLevel::kWarning, "body_missing",
-            {{"account", live->state.name}, {"message", each.message.guid.hex()}, {"then", "asked of the peer when it is read"}});
+            {{"account", live->state.name},
+             {"message", each.message.guid.hex()},
+             {"then", "asked of the peer when it is read"}});
         continue;
       }
       absl::Status status = store_->RestoreBody(id, each.mailbox, each.message, *body);
@@ -245,7 +251,9 @@ void NodeImpl::Stop(uint64_t grace_ms, std::function<void()> done) {
     *wait = nullptr;
     FinalCheckpoint(done);
   };
-  PostSafely([wait] { if (*wait) (*wait)(); });
+  PostSafely([wait] {
+    if (*wait) (*wait)();
+  });
 }
 
 }  // namespace gemel::engine

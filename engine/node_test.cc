@@ -83,7 +83,8 @@ class NodeTest : public ::testing::Test {
       delivery->Write(std::string_view(body).substr(at, 60'000));
     }
     std::vector<Delivery::Recipient> recipients;
-    for (const DeliveryTarget& target : *targets) recipients.push_back({to, target, "Delivered-To: " + target.name + "\n"});
+    for (const DeliveryTarget& target : *targets)
+      recipients.push_back({to, target, "Delivered-To: " + target.name + "\n"});
     std::optional<absl::Status> status;
     delivery->Finish(std::move(recipients), [&](std::vector<absl::Status> each) { status = each[0]; });
     if (!pair_.RunUntil([&] { return status.has_value(); })) return absl::DeadlineExceededError("no answer");
@@ -110,13 +111,15 @@ class NodeTest : public ::testing::Test {
   std::string Text(AccountSession& session, const Mailbox& mailbox, const Message& message) {
     std::optional<std::string> text;
     session.OpenBody(mailbox.id, message, [&](absl::StatusOr<std::shared_ptr<maildir::Body>> body) {
-      text = body.ok() ? (*body)->Read(0, (*body)->bytes()).value_or("unreadable") : std::string(body.status().message());
+      text =
+          body.ok() ? (*body)->Read(0, (*body)->bytes()).value_or("unreadable") : std::string(body.status().message());
     });
     EXPECT_TRUE(pair_.RunUntil([&] { return text.has_value(); }));
     return text.value_or("");
   }
   void ExpectEqual() {
     ASSERT_TRUE(pair_.RunUntilQuiet());
+    pair_.loop.RunFor(1000);
     EXPECT_EQ(pair_.nodes[0]->Digests(), pair_.nodes[1]->Digests());
   }
   void ExpectReplayEqual(int place) {
@@ -164,7 +167,8 @@ TEST_F(NodeTest, LettersToEitherNodeAreOnBothAndReplayable) {
 TEST_F(NodeTest, CommandsChangeBothNodes) {
   StartPair();
   AddAccount("ann@example.test", 1);
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(Deliver(i % 2, "ann@example.test", "Subject: x\n\n" + std::to_string(i) + "\n").ok());
+  for (int i = 0; i < 3; ++i)
+    ASSERT_TRUE(Deliver(i % 2, "ann@example.test", "Subject: x\n\n" + std::to_string(i) + "\n").ok());
   pair_.loop.RunFor(100);
   Listener listener;
   auto session = Open(1, "ann@example.test", listener);
@@ -199,7 +203,8 @@ TEST_F(NodeTest, AKilledNodeHasEverythingAgain) {
   AddAccount("ann@example.test", 0);
   AddAccount("bob@example.test", 1);
   for (int i = 0; i < 20; ++i) {
-    ASSERT_TRUE(Deliver(i % 2, i % 3 == 0 ? "ann@example.test" : "bob@example.test", "\n" + std::to_string(i) + "\n").ok());
+    ASSERT_TRUE(
+        Deliver(i % 2, i % 3 == 0 ? "ann@example.test" : "bob@example.test", "\n" + std::to_string(i) + "\n").ok());
   }
   for (int place = 0; place < 2; ++place) {
     pair_.loop.RunFor(100);
@@ -255,7 +260,8 @@ TEST_F(NodeTest, AHomeMovesAndUidsJumpToTheOtherLane) {
   pair_.nodes[0]->SetHome("ann@example.test", 1, [&](absl::Status status) { done = status; });
   ASSERT_TRUE(pair_.RunUntil([&] { return done.has_value(); }));
   EXPECT_TRUE(done->ok()) << *done;
-  ASSERT_TRUE(pair_.RunUntil([&] { return pair_.nodes[1]->HomeOf(journal::AccountIdOf("ann@example.test")) == Home::kHere; }));
+  ASSERT_TRUE(
+      pair_.RunUntil([&] { return pair_.nodes[1]->HomeOf(journal::AccountIdOf("ann@example.test")) == Home::kHere; }));
   ASSERT_TRUE(Deliver(0, "ann@example.test", "\ny\n").ok());
   ASSERT_TRUE(Deliver(1, "ann@example.test", "\nz\n").ok());
   ASSERT_TRUE(pair_.RunUntilQuiet());
@@ -275,7 +281,8 @@ TEST_F(NodeTest, ALargeBodyAndManyRecipients) {
   AddAccount("ann@example.test", 0);
   AddAccount("bob@example.test", 1);
   std::optional<absl::Status> done;
-  pair_.nodes[0]->SetAlias("all@example.test", {"ann@example.test", "bob@example.test"}, [&](absl::Status s) { done = s; });
+  pair_.nodes[0]->SetAlias("all@example.test", {"ann@example.test", "bob@example.test"},
+                           [&](absl::Status s) { done = s; });
   ASSERT_TRUE(pair_.RunUntil([&] { return done.has_value(); }));
   const std::string large = "Subject: large\n\n" + std::string(3'000'000, 'x') + "\n";
   ASSERT_TRUE(Deliver(0, "ann@example.test", large).ok());
@@ -302,14 +309,18 @@ TEST_F(NodeTest, ADeletedFileIsRestoredAndADroppedOneAdopted) {
   const std::string maildir = Options(0).data_directory + "/accounts/example.test/ann/Maildir";
   int removed = 0;
   for (const char* part : {"/new", "/cur"}) {
-    for (const auto& entry : std::filesystem::directory_iterator(maildir + part)) removed += std::filesystem::remove(entry.path());
+    for (const auto& entry : std::filesystem::directory_iterator(maildir + part))
+      removed += std::filesystem::remove(entry.path());
   }
   EXPECT_EQ(removed, 1);
   Listener listener;
   auto session = Open(0, "ann@example.test", listener);
-  EXPECT_EQ(Text(*session, Inbox(*session), Inbox(*session).messages[0]), "Delivered-To: ann@example.test\nSubject: x\n\nhello\n");
+  EXPECT_EQ(Text(*session, Inbox(*session), Inbox(*session).messages[0]),
+            "Delivered-To: ann@example.test\nSubject: x\n\nhello\n");
 
-  ASSERT_TRUE(disk_->CreateWhole(maildir + "/new/1700000000.from.another", "Subject: y\r\n\r\nadopt me\r\n", 1'700'000'000).ok());
+  ASSERT_TRUE(
+      disk_->CreateWhole(maildir + "/new/1700000000.from.another", "Subject: y\r\n\r\nadopt me\r\n", 1'700'000'000)
+          .ok());
   ASSERT_TRUE(pair_.RunUntil([&] { return Inbox(*session).messages.size() == 2; }, 30'000));
   EXPECT_EQ(Text(*session, Inbox(*session), Inbox(*session).messages[1]), "Subject: y\n\nadopt me\n");
   EXPECT_EQ(Inbox(*session).messages[1].internal_date_s, 1'700'000'000);
@@ -317,6 +328,37 @@ TEST_F(NodeTest, ADeletedFileIsRestoredAndADroppedOneAdopted) {
   EXPECT_FALSE(std::filesystem::exists(maildir + "/new/1700000000.from.another"));
   session.reset();
   ExpectEqual();
+}
+
+TEST_F(NodeTest, ADamagedFrameIsFetchedAgainFromThePeer) {
+  StartPair();
+  AddAccount("ann@example.test", 0);
+  AddAccount("bob@example.test", 1);
+  for (int i = 0; i < 30; ++i) {
+    ASSERT_TRUE(Deliver(i % 2, i % 3 ? "ann@example.test" : "bob@example.test", "\n" + std::to_string(i) + "\n").ok());
+  }
+  ASSERT_TRUE(pair_.RunUntilQuiet());
+  const uint64_t end = pair_.nodes[0]->Status().journal_end & 0xffffffff;
+  pair_.Kill(0);
+  std::string segment;
+  for (const auto& entry : std::filesystem::directory_iterator(Options(0).data_directory + "/journal")) {
+    if (segment.empty() || entry.path().string() < segment) segment = entry.path().string();
+  }
+  auto file = disk_->Open(segment, journal::OpenMode::kReadWrite);
+  ASSERT_TRUE(file.ok());
+  char byte = 0;
+  ASSERT_TRUE((*file)->ReadAt(end / 2, &byte, 1).ok());
+  byte ^= 0x20;
+  ASSERT_TRUE((*file)->WriteAt(end / 2, std::string_view(&byte, 1)).ok());
+  Start(0);
+  bool reported = false;
+  for (const Problem& problem : pair_.nodes[0]->Status().problems) reported |= problem.what.find("segment") != std::string::npos;
+  EXPECT_TRUE(reported) << "damage is named";
+  ASSERT_TRUE(pair_.RunUntilQuiet());
+  pair_.loop.RunFor(2000);
+  EXPECT_TRUE(pair_.nodes[0]->Status().problems.empty());
+  ExpectEqual();
+  ExpectReplayEqual(0);
 }
 
 }  // namespace

@@ -31,6 +31,23 @@ std::string ToLf(std::string bytes) {
   return bytes;
 }
 
+// The accounts that records between two positions touch.
+absl::StatusOr<std::set<AccountId>> AccountsIn(journal::Disk& disk, const std::string& directory,
+                                               journal::Position from, journal::Position until) {
+  absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
+      journal::JournalReader::Open(disk, directory, from, until);
+  if (!reader.ok()) return reader.status();
+  std::set<AccountId> touched;
+  for (;;) {
+    absl::StatusOr<std::optional<journal::Committed>> next = (*reader)->Next();
+    if (!next.ok()) return next.status();  // a damaged frame is fetched again before its segment may go
+    if (!next->has_value()) return touched;
+    for (const Record& record : (*next)->frame->records) {
+      if (!record.account.empty()) touched.insert(record.account);
+    }
+  }
+}
+
 }  // namespace
 
 void NodeImpl::Tick() {
@@ -40,8 +57,10 @@ void NodeImpl::Tick() {
   if (starting_ && link_ == nullptr && now - started_ms_ >= options_.peer_timeout_ms && !replaying_) {
     Log(LogLevel::kWarning, "starting_without_peer", {{"waited_ms", now - started_ms_}});
     AddProblem("peer_away",
-               {"error", "the other server was not reached at the start; new mail lies on this disk only, and mailboxes "
-                "whose home is there can only be read", "bring it back; nothing else needs to be done"});
+               {"error",
+                "the other server was not reached at the start; new mail lies on this disk only, and mailboxes "
+                "whose home is there can only be read",
+                "bring it back; nothing else needs to be done"});
     pulling_back_.clear();
     FinishStarting();
   }
@@ -53,8 +72,9 @@ void NodeImpl::Tick() {
     const bool full = free_bytes_ < options_.free_bytes_min;
     if (full && !disk_full_) {
       Log(LogLevel::kError, "disk_full", {{"free_bytes", free_bytes_}});
-      AddProblem("disk_full", {"error", absl::StrCat("only ", free_bytes_ >> 20, " MiB are free for ", options_.data_directory),
-                               "make room; mail is refused with a temporary error on both servers until then"});
+      AddProblem("disk_full",
+                 {"error", absl::StrCat("only ", free_bytes_ >> 20, " MiB are free for ", options_.data_directory),
+                  "make room; mail is refused with a temporary error on both servers until then"});
     } else if (!full && disk_full_) {
       Log(LogLevel::kInfo, "disk_has_room", {{"free_bytes", free_bytes_}});
       SolveProblem("disk_full");
@@ -115,8 +135,9 @@ void NodeImpl::ScheduleStore() {
       store_running_ = false;
       if (!status.ok()) {
         Log(LogLevel::kError, "store_failed", {{"error", std::string(status.message())}});
-        AddProblem("store", {"error", absl::StrCat("mail cannot be written to the Maildirs: ", std::string(status.message())),
-                             "check the disk; it is tried again every second, and the journal has everything"});
+        AddProblem("store",
+                   {"error", absl::StrCat("mail cannot be written to the Maildirs: ", std::string(status.message())),
+                    "check the disk; it is tried again every second, and the journal has everything"});
         AfterSafely(kStoreRetryMs, [this] { ScheduleStore(); });
         return;
       }
@@ -129,8 +150,7 @@ void NodeImpl::ScheduleStore() {
 absl::Status NodeImpl::SaveDirectory() {
   if (directory_.version() == directory_saved_) return absl::OkStatus();
   const uint64_t version = directory_.version();
-  absl::Status status =
-      env_.disk.ReplaceDurably(options_.data_directory + "/node/directory", directory_.Encode());
+  absl::Status status = env_.disk.ReplaceDurably(options_.data_directory + "/node/directory", directory_.Encode());
   if (status.ok()) directory_saved_ = version;
   return status;
 }
@@ -162,42 +182,60 @@ void NodeImpl::CheckpointSoon() {
   });
 }
 
-// A segment goes when it is in the Maildirs, on the peer, and older than what is kept for recovery.
+// A segment goes when it is in the Maildirs, on the peer, and older than what is kept for recovery. What it says lives
+// on in the bases of the accounts that it touched. In small steps: the loop has clients to serve.
 void NodeImpl::RetireSegments() {
-  if (journal_->bytes_on_disk() <= options_.retain_bytes_min) return;
-  if (identity_.peer && (link_ == nullptr || !link_->caught_up() || Unprotected() > 0)) return;  // never past its cursor
+  if (retiring_ || journal_->bytes_on_disk() <= options_.retain_bytes_min) return;
+  if (identity_.peer && (link_ == nullptr || !link_->caught_up() || Unprotected() > 0))
+    return;  // never past its cursor
   const journal::Position segment = journal::Position{1} << 32;
-  const journal::Position oldest_end = (journal_->oldest() / segment + 1) * segment;
-  if (oldest_end > store_->last_checkpoint().position) return;
-  absl::Status status = WriteBases(oldest_end);
-  if (status.ok()) status = journal_->Retire(oldest_end);
-  if (!status.ok()) Log(LogLevel::kError, "segment_not_retired", {{"error", std::string(status.message())}});
+  const journal::Position until = (journal_->oldest() / segment + 1) * segment;
+  if (until > store_->last_checkpoint().position) return;
+  retiring_ = true;
+  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), disk = &env_.disk, loop = &env_.loop,
+                                   directory = JournalDirectory(), from = journal_->oldest(), until] {
+    absl::StatusOr<std::set<AccountId>> touched = AccountsIn(*disk, directory, from, until);
+    loop->Post([this, alive, until, touched = std::move(touched)] {
+      if (alive.expired()) return;
+      if (!touched.ok()) return EndRetiring(touched.status());
+      WriteNextBase(until, {touched->begin(), touched->end()});
+    });
+  });
 }
 
-// What the segments before `until` say must live on in the bases of the accounts that they touched.
-absl::Status NodeImpl::WriteBases(journal::Position until) {
-  absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
-      journal::JournalReader::Open(env_.disk, JournalDirectory(), journal_->oldest(), until);
-  if (!reader.ok()) return reader.status();
-  std::set<AccountId> touched;
-  for (;;) {
-    absl::StatusOr<std::optional<journal::Committed>> next = (*reader)->Next();
-    if (!next.ok()) return next.status();  // a damaged frame is fetched again before its segment may go
-    if (!next->has_value()) break;
-    for (const Record& record : (*next)->frame->records) {
-      if (!record.account.empty()) touched.insert(record.account);
+void NodeImpl::WriteNextBase(journal::Position until, std::vector<AccountId> accounts) {
+  if (accounts.empty()) return EndRetiring(journal_->Retire(until));
+  const AccountId id = accounts.back();
+  accounts.pop_back();
+  LiveAccount* live = Live(id);
+  if (live == nullptr) {
+    if (directory_.Find(id) != nullptr) {
+      return EndRetiring(absl::UnavailableError(absl::StrCat("the base of account ", id.hex(), " cannot be written")));
     }
+    return PostSafely([this, until, accounts = std::move(accounts)] { WriteNextBase(until, accounts); });
   }
-  for (const AccountId& id : touched) {
-    LiveAccount* live = Live(id);
-    if (live == nullptr) {
-      if (directory_.Find(id) == nullptr) continue;
-      return absl::UnavailableError(absl::StrCat("the base of account ", id.hex(), " cannot be written"));
-    }
-    live->state.applied = applied_;
-    if (absl::Status status = store_->WriteBase(live->state); !status.ok()) return status;
+  auto state = std::make_shared<AccountState>(live->state);
+  state->applied = applied_;
+  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_.get(), loop = &env_.loop,
+                                   until, state, accounts = std::move(accounts)] {
+    const absl::Status status = store->WriteBase(*state);
+    loop->Post([this, alive, until, status, accounts] {
+      if (alive.expired()) return;
+      if (!status.ok()) return EndRetiring(status);
+      WriteNextBase(until, accounts);
+    });
+  });
+}
+
+void NodeImpl::EndRetiring(const absl::Status& status) {
+  retiring_ = false;
+  if (status.ok()) {
+    SolveProblem("retention");
+    return RetireSegments();  // there may be more
   }
-  return absl::OkStatus();
+  Log(LogLevel::kError, "segment_not_retired", {{"error", std::string(status.message())}});
+  AddProblem("retention", {"warning", absl::StrCat("old journal segments are kept: ", std::string(status.message())),
+                           "it is tried again at each checkpoint; watch the free space"});
 }
 
 void NodeImpl::FinalCheckpoint(std::function<void()> done) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/apply.h"
 #include "engine/directory.h"
@@ -79,7 +80,8 @@ class Replayer {
     absl::StatusOr<std::string> bytes = disk_.ReadWhole(options_.data_directory + "/node/directory");
     if (!bytes.ok()) return bytes.status();
     if (absl::Status status = directory_.Decode(*bytes); !status.ok()) return status;
-    absl::StatusOr<std::unique_ptr<maildir::Store>> live = maildir::Store::Open(disk_, {.root = options_.data_directory});
+    absl::StatusOr<std::unique_ptr<maildir::Store>> live =
+        maildir::Store::Open(disk_, {.root = options_.data_directory});
     if (!live.ok()) return live.status();
     for (const auto& [id, account] : directory_.accounts()) {
       if (Skipped(id)) continue;
@@ -110,11 +112,12 @@ class Replayer {
             continue;
           }
           auto shared = std::make_shared<const std::string>(*std::move(bytes));
-          batch.items.push_back({account.id, maildir::PutMessage{id, message, mailbox.KeywordNames(message.keywords), "",
-                                                                 maildir::InlineBody{std::move(shared)}}});
+          batch.items.push_back({account.id, maildir::PutMessage{id, message, mailbox.KeywordNames(message.keywords),
+                                                                 "", maildir::InlineBody{std::move(shared)}}});
         }
       }
-      batch.items.push_back({account.id, maildir::PutSubscriptions{{base.subscriptions.begin(), base.subscriptions.end()}}});
+      batch.items.push_back(
+          {account.id, maildir::PutSubscriptions{{base.subscriptions.begin(), base.subscriptions.end()}}});
       batch.applied = std::make_shared<const journal::VectorClock>(base.applied);
       store_->Enqueue(std::move(batch));
       if (absl::Status status = Drain(0); !status.ok()) return status;
@@ -169,7 +172,8 @@ class Replayer {
     applied_.Raise(dot.origin, dot.seq);
     if (const auto* chunk = std::get_if<journal::BodyChunk>(&record.body)) {
       const Dot body{dot.origin, chunk->first == 0 ? dot.seq : chunk->first};
-      if (store_) batch.items.push_back({AccountId{}, maildir::SpoolChunk{body, chunk->offset, chunk->last, chunk->bytes}});
+      if (store_)
+        batch.items.push_back({AccountId{}, maildir::SpoolChunk{body, chunk->offset, chunk->last, chunk->bytes}});
       return;
     }
     if (const auto* drop = std::get_if<journal::BodyDrop>(&record.body)) {
@@ -206,7 +210,7 @@ class Replayer {
       ++report_.accounts;
       report_.mailboxes += state.mailboxes.size();
       for (const auto& [mailbox_id, mailbox] : state.mailboxes) report_.messages += mailbox.messages.size();
-      report_.digests.emplace_back(state.name, maildir::Digest(state));
+      report_.digests.emplace_back(state.name, absl::BytesToHexString(maildir::Digest(state)));
       if (!store_) continue;
       if (absl::Status status = store_->WriteDovecotFiles(state); !status.ok()) return status;
     }

@@ -31,8 +31,8 @@ struct ReplayProgress {
 
 struct ReplayReport {
   ReplayProgress done;
-  uint64_t accounts = 0, mailboxes = 0, messages = 0;  // in the result
-  std::vector<std::string> damaged;                    // frames that could not be read, each with its place
+  uint64_t accounts = 0, mailboxes = 0, messages = 0;        // in the result
+  std::vector<std::string> damaged;                          // frames that could not be read, each with its place
   std::vector<std::pair<std::string, std::string>> digests;  // account, maildir::Digest
 };
 

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_replace.h"
 #include "maildir/file_name.h"
-#include "maildir/utf7.h"
+#include "maildir/folder_names.h"
 
 namespace gemel::maildir {
 
@@ -32,10 +32,11 @@ std::string DovecotKeywords(const Mailbox& mailbox) {
 std::string DovecotSubscriptions(const AccountState& state) {
   std::string out = "V\t2\n\n";
   for (const std::string& name : state.subscriptions) {
-    // Levels are separated by TAB, and each is escaped as Dovecot's str_tabescape does; names are modified UTF-7.
-    const auto encoded = Utf7FromUtf8(name);
-    if (!encoded.ok()) continue;  // never subscribed to through us
-    out += absl::StrReplaceAll(*encoded, {{"/", "\t"}}) + "\n";
+    // As on disk (listescape's spelling), but a TAB between levels; INBOX by its name.
+    const auto directory = DirectoryOfMailbox(name);
+    if (!directory.ok()) continue;  // no such mailbox can ever be
+    out += directory->empty() ? "INBOX" : absl::StrReplaceAll(directory->substr(1), {{".", "\t"}});
+    out += '\n';
   }
   return out;
 }

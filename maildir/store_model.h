@@ -31,7 +31,7 @@ class StoreModel {
     StoreBatch batch;
     batch.items = std::exchange(items_, {});
     journal::VectorClock clock;
-    clock.Raise(origin_, next_seq_ - 1);
+    clock.Raise(origin_, Next());  // so that no two batches have one clock
     state.applied = clock;
     batch.applied = std::make_shared<journal::VectorClock>(clock);
     batch.position = ++position_;

@@ -216,7 +216,8 @@ void Session::OnTls() {
 
 void Session::OnTimeout() {
   if (state_ == State::kClosed) return;
-  if (state_ == State::kFinishing || pause_ != 0) {  // the client waits for us, not we for it
+  // The client may be waiting for us. One that does not take its replies is not.
+  if (state_ == State::kFinishing || (pause_ & ~kPauseUnsent) != 0) {
     connection_.SetIdleTimeout(options_->idle_ms);
     return;
   }

@@ -11,8 +11,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "engine/connection.h"
 #include "engine/service.h"
 #include "smtp/decoder.h"
@@ -56,6 +58,8 @@ class Session final : public engine::ProtocolSession {
   // Commands that arrive while a message is being stored wait here; past this much the client waits too.
   static constexpr size_t kPendingBytesMax = 64 * 1024;
   static constexpr size_t kUnsentBytesMax = 256 * 1024;
+  // Mailboxes that a transaction's recipients may lead to, by way of aliases.
+  static constexpr size_t kTargetsMax = 20'000;
   // RFC 5321, 4.5.3.1.4 asks for 512; SIZE, BODY, SMTPUTF8 and long addresses need more.
   static constexpr size_t kCommandBytesMax = 4096;
 
@@ -172,6 +176,8 @@ class Session final : public engine::ProtocolSession {
   std::string sender_;
   std::vector<Rcpt> rcpts_;
   std::vector<Target> targets_;
+  absl::flat_hash_map<std::pair<engine::AccountId, std::string>, size_t> target_index_;  // by account and folder
+  size_t targets_named_ = 0;                                                             // by all rcpts_ together
   std::unique_ptr<engine::Delivery> delivery_;
   Refusal refusal_ = Refusal::kNone;
   const char* chunk_reply_ = nullptr;  // to the BDAT in progress if it belongs to no transaction

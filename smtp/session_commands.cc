@@ -181,6 +181,8 @@ void Session::OnRcpt(std::string_view arguments) {
 }
 
 void Session::AddRecipient(std::string address, std::vector<engine::DeliveryTarget> targets) {
+  // Else a big alias, named again and again, would keep the loop busy and fill the memory.
+  if (targets_named_ + targets.size() > kTargetsMax) return Reply("452 4.5.3 Too many recipients");
   const int64_t now_s = service_.NowSeconds();
   for (const engine::DeliveryTarget& target : targets) {
     if (!limits_.TakeMessage(target.account, now_s)) {
@@ -190,14 +192,11 @@ void Session::AddRecipient(std::string address, std::vector<engine::DeliveryTarg
   // Two recipients that are the same mailbox in the end get one copy.
   Rcpt rcpt{std::move(address), {}};
   for (engine::DeliveryTarget& target : targets) {
-    size_t i = 0;
-    while (i < targets_.size() &&
-           (targets_[i].target.account != target.account || targets_[i].target.folder != target.folder)) {
-      ++i;
-    }
-    if (i == targets_.size()) targets_.push_back({rcpt.address, std::move(target)});
-    rcpt.targets.push_back(i);
+    const auto [it, added] = target_index_.try_emplace({target.account, target.folder}, targets_.size());
+    if (added) targets_.push_back({rcpt.address, std::move(target)});
+    rcpt.targets.push_back(it->second);
   }
+  targets_named_ += rcpt.targets.size();
   rcpts_.push_back(std::move(rcpt));
   Reply("250 2.1.5 Ok");
 }

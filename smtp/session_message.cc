@@ -299,6 +299,8 @@ void Session::ResetTransaction() {
   sender_.clear();
   rcpts_.clear();
   targets_.clear();
+  target_index_.clear();
+  targets_named_ = 0;
   delivery_.reset();
   refusal_ = Refusal::kNone;
   chunk_reply_ = nullptr;

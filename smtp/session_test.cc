@@ -285,6 +285,19 @@ S: 250 2.0.0 <ann@example.test> *
 )");
 }
 
+TEST_F(SessionTest, ABigAliasIsNamedOnlySoOften) {
+  options_.recipients_max = 100'000;
+  Open(Kind::kSmtp);
+  Talk("MAIL FROM:<x@a.test>\r\n");
+  for (size_t i = 0; i < Session::kTargetsMax / 2; ++i) Talk("RCPT TO:<all@example.test>\r\n");
+  EXPECT_TRUE(Talk("RCPT TO:<all@example.test>\r\n").starts_with("452 4.5.3 "));
+  Talk("BDAT 0 LAST\r\n");
+  ASSERT_EQ(service_.letters.size(), 1u);
+  EXPECT_EQ(service_.letters[0].recipients.size(), 2u);
+  Envelope("all@example.test");
+  EXPECT_TRUE(Talk("BDAT 0 LAST\r\n").starts_with("250 "));
+}
+
 // ---- never a relay ----
 
 TEST_F(SessionTest, NeverRelays) {
@@ -826,6 +839,10 @@ TEST_F(SessionTest, AClientThatDoesNotReadIsNotRead) {
   connection_.unsent = 0;
   connection_.drained();
   EXPECT_FALSE(connection_.paused);
+  connection_.unsent = Session::kUnsentBytesMax + 1;
+  Talk("NOOP\r\n");
+  session_->OnTimeout();
+  EXPECT_TRUE(connection_.closed);
 }
 
 // ---- the end at any moment ----

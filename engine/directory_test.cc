@@ -1,0 +1,148 @@
+#include "engine/directory.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace gemel::engine {
+namespace {
+
+using journal::AccountSet;
+using journal::Dot;
+using journal::Origin;
+using journal::Record;
+
+class DirectoryTest : public ::testing::Test {
+ protected:
+  void Apply(Directory& directory, journal::NodeId node, journal::Hlc time, journal::RecordBody body,
+             journal::AccountId account = {}) {
+    directory.Apply(Dot{Origin{node, 1}, ++seq_}, Record{account, time, false, std::move(body)});
+  }
+  void Account(const std::string& name, uint8_t home = 0) {
+    AccountSet set;
+    set.name = name;
+    set.create = true;
+    set.exists = true;
+    set.home_place = home;
+    set.password_hash = "{X}" + name;
+    set.enabled = true;
+    Apply(directory_, 1, 10, set, journal::AccountIdOf(name));
+  }
+  void SetUp() override {
+    Apply(directory_, 1, 1, journal::DomainSet{"example.test", true, ""});
+    Apply(directory_, 1, 1, journal::DomainSet{"example.org", true, "example.test"});
+    Account("Ann@example.test");
+    Account("bob+x@example.test", 1);
+    Apply(directory_, 1, 2,
+          journal::AliasSet{"all@example.test", {"ann@example.test", "bob+x@example.test", "ann@example.org"}});
+    Apply(directory_, 1, 2, journal::AliasSet{"loop@example.test", {"loop@example.test"}});
+  }
+  std::string Resolve(const std::string& address, std::vector<std::string> postmasters = {}) {
+    auto targets = directory_.Resolve(address, postmasters);
+    if (!targets.ok()) return absl::StatusCodeToString(targets.status().code());
+    std::vector<std::string> names;
+    for (const auto& target : *targets)
+      names.push_back(target.account->name + (target.folder.empty() ? "" : "|" + target.folder));
+    std::sort(names.begin(), names.end());
+    std::string out;
+    for (const std::string& name : names) out += (out.empty() ? "" : " ") + name;
+    return out;
+  }
+  Directory directory_;
+  journal::Seq seq_ = 0;
+};
+
+TEST_F(DirectoryTest, ResolvesAddresses) {
+  const struct {
+    const char* address;
+    const char* result;
+  } kCases[] = {
+      {"ann@example.test", "Ann@example.test"},
+      {"ANN@EXAMPLE.TEST", "Ann@example.test"},
+      {"ann@example.org", "Ann@example.test"},
+      {"ann+Lists/Dev@example.test", "Ann@example.test|Lists/Dev"},
+      {"ann+@example.test", "Ann@example.test"},
+      {"bob+x@example.test", "bob+x@example.test"},
+      {"bob@example.test", "NOT_FOUND"},
+      {"+x@example.test", "NOT_FOUND"},
+      {"all@example.test", "Ann@example.test bob+x@example.test"},
+      {"all@example.org", "Ann@example.test bob+x@example.test"},
+      {"loop@example.test", "RESOURCE_EXHAUSTED"},
+      {"nobody@example.test", "NOT_FOUND"},
+      {"ann@elsewhere.test", "INVALID_ARGUMENT"},
+      {"ann", "INVALID_ARGUMENT"},
+  };
+  for (const auto& each : kCases) EXPECT_EQ(Resolve(each.address), each.result) << each.address;
+}
+
+TEST_F(DirectoryTest, PostmasterIsAlwaysSomebody) {
+  EXPECT_EQ(Resolve("postmaster", {"bob+x@example.test"}), "bob+x@example.test");
+  EXPECT_NE(Resolve("Postmaster@example.test"), "NOT_FOUND");
+  EXPECT_NE(Resolve("postmaster@example.org"), "NOT_FOUND");
+}
+
+TEST_F(DirectoryTest, DisabledIsRefusedAndMayComeBack) {
+  AccountSet off;
+  off.name = "ann@example.test";
+  off.enabled = false;
+  Apply(directory_, 1, 20, off, journal::AccountIdOf("ann@example.test"));
+  EXPECT_EQ(Resolve("ann@example.test"), "PERMISSION_DENIED");
+  off.enabled = true;
+  Apply(directory_, 1, 21, off, journal::AccountIdOf("ann@example.test"));
+  EXPECT_EQ(Resolve("ann@example.test"), "Ann@example.test");
+}
+
+TEST_F(DirectoryTest, TheLaterWriteOfAFieldWinsInWhateverOrderTheyArrive) {
+  AccountSet first, second, tie;
+  first.name = second.name = tie.name = "ann@example.test";
+  first.password_hash = "first";
+  second.password_hash = "second";
+  tie.password_hash = "tie";
+  const auto id = journal::AccountIdOf("ann@example.test");
+  const std::vector<std::pair<journal::NodeId, AccountSet>> writes = {{1, first}, {1, second}, {2, tie}};
+  const journal::Hlc times[] = {100, 200, 200};
+  std::vector<size_t> order = {0, 1, 2};
+  do {
+    Directory directory = directory_;
+    for (const size_t i : order) Apply(directory, writes[i].first, times[i], writes[i].second, id);
+    EXPECT_EQ(directory.Find(id)->password_hash.value, "tie") << "the greater node breaks a tie";
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST_F(DirectoryTest, AHomeMovesByReleaseAndTake) {
+  journal::GenerationBegin paired;
+  paired.number = 2;
+  paired.kind = journal::GenerationKind::kPaired;
+  Apply(directory_, 1, 30, paired);
+  const auto id = journal::AccountIdOf("ann@example.test");
+  EXPECT_EQ(directory_.HomePlace(*directory_.Find(id)), 0);
+  journal::Release release;
+  release.to_place = 1;
+  Apply(directory_, 1, 31, release, id);
+  const Dot released{Origin{1, 1}, seq_};
+  EXPECT_EQ(directory_.HomePlace(*directory_.Find(id)), std::nullopt) << "nobody orders between the two";
+  Directory read;
+  ASSERT_TRUE(read.Decode(directory_.Encode()).ok());
+  for (Directory* each : {&directory_, &read}) {
+    Apply(*each, 2, 32, journal::Take{1, Dot{Origin{9, 9}, 9}}, id);
+    EXPECT_EQ(each->HomePlace(*each->Find(id)), std::nullopt) << "a Take of another Release";
+    Apply(*each, 2, 32, journal::Take{1, released}, id);
+    EXPECT_EQ(each->HomePlace(*each->Find(id)), 1);
+  }
+}
+
+TEST_F(DirectoryTest, IsReadAsItWasWrittenAndDamageIsSeen) {
+  const std::string bytes = directory_.Encode();
+  Directory read;
+  ASSERT_TRUE(read.Decode(bytes).ok());
+  EXPECT_EQ(read.Encode(), bytes);
+  EXPECT_EQ(read.accounts().size(), 2u);
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    std::string bad = bytes;
+    bad[i] ^= 0x10;
+    EXPECT_TRUE(absl::IsDataLoss(Directory().Decode(bad))) << i;
+  }
+}
+
+}  // namespace
+}  // namespace gemel::engine

@@ -1,0 +1,112 @@
+// APPEND: its message passes through in pieces and is never whole in memory here.
+#include <algorithm>
+#include <utility>
+
+#include "imap/append_run.h"
+#include "imap/fetch_run.h"
+#include "imap/message_view.h"
+#include "imap/response.h"
+#include "imap/session_impl.h"
+#include "imap/session_keywords.h"
+
+namespace gemel::imap {
+
+void LineEnds::Append(std::string_view bytes, std::string* out) {
+  while (!bytes.empty()) {
+    const size_t run = std::min(bytes.find_first_of("\r\n"), bytes.size());
+    if (run > 0) {
+      out->append(std::exchange(held_crs_, 0), '\r');
+      out->append(bytes.substr(0, run));
+      bytes.remove_prefix(run);
+      continue;
+    }
+    if (bytes.front() == '\n') {
+      held_crs_ = 0;
+      *out += '\n';
+    } else if (held_crs_ == 2) {
+      *out += '\r';  // of three, the first is no part of a line end
+    } else {
+      ++held_crs_;
+    }
+    bytes.remove_prefix(1);
+  }
+}
+
+void LineEnds::Finish(std::string* out) { out->append(std::exchange(held_crs_, 0), '\r'); }
+
+void AppendRun::Write(std::string_view bytes) {
+  std::string lf;
+  lf.reserve(bytes.size());
+  line_ends_.Append(bytes, &lf);
+  append_->Write(lf);
+}
+
+void AppendRun::Finish(std::function<void(engine::CommandResult)> done) {
+  std::string lf;
+  line_ends_.Finish(&lf);
+  if (!lf.empty()) append_->Write(lf);
+  finishing_ = true;
+  append_->Finish(std::move(done));
+}
+
+void Session::Handle(AppendCommand&) { Bad("APPEND without a message."); }
+
+// RFC 3501, 6.3.11; RFC 2088; RFC 7889. All that can be refused is refused before the message is sent.
+void Session::BeginAppend(AppendCommand command, const LiteralMark& literal) {
+  const engine::Mailbox* mailbox = nullptr;
+  if (literal.bytes > options_.append_bytes_max) {
+    No("[TOOBIG] The message is larger than this server takes.");
+  } else if (literal.bytes == 0) {
+    No("[CANNOT] A message of no bytes cannot be stored.");
+  } else if (!RefuseWrites()) {
+    mailbox = FindMailbox(command.mailbox, "TRYCREATE");
+  }
+  if (mailbox == nullptr) {
+    reader_.RefuseLiteral();
+    return;
+  }
+  engine::AccountSession::AppendOptions options;
+  options.mailbox = mailbox->id;
+  options.flags = command.flags;
+  options.keywords = KnownSpelling(*mailbox, std::move(command.keywords));
+  options.internal_date_s = command.internal_date_s;
+  append_ = std::make_unique<AppendRun>(account_->BeginAppend(std::move(options)), mailbox->id);
+  reader_.AcceptLiteral();
+  if (literal.synchronizing) out_ += "+ OK\r\n";
+}
+
+void Session::AppendBytes(std::string_view bytes) {
+  append_->Write(bytes);
+  if (append_->append().writable()) return;
+  append_->set_blocked(true);
+  append_->append().OnWritable(Guarded([this] {
+    if (append_ != nullptr) append_->set_blocked(false);
+  }));
+}
+
+void Session::EndAppend(const std::string& error) {
+  if (!error.empty()) {
+    append_.reset();  // nothing is stored
+    Bad(error);
+    return;
+  }
+  append_->Finish(Guarded([this](const engine::CommandResult& result) {
+    // This runs inside a call of what is let go.
+    loop_.Post([done = std::shared_ptr<AppendRun>(std::move(append_))] {});
+    if (!result.status.ok()) {
+      Failed(result.status, "TRYCREATE");
+      return;
+    }
+    std::string text;
+    if (!result.copied.empty()) {
+      text += "[APPENDUID ";
+      AppendNumber(result.uid_validity, &text);
+      text += ' ';
+      AppendNumber(result.copied.front().second, &text);
+      text += "] ";
+    }
+    Ok(text + "Append completed.");
+  }));
+}
+
+}  // namespace gemel::imap

@@ -1,0 +1,289 @@
+// gemel demo: a pair on loopback to try things with; what a newcomer, a test and a benchmark start from.
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <random>
+#include <thread>
+
+#include "fmt/format.h"
+#include "programs/command.h"
+#include "programs/demo_pair.h"
+#include "programs/mail_client.h"
+
+namespace gemel::programs {
+namespace {
+
+struct DemoArguments {
+  std::string directory, mail;
+  size_t accounts = 10;
+  bool json = false, once = false;
+};
+
+constexpr uint64_t kQuietMs = 60'000;
+
+bool OnTerminal() { return isatty(STDERR_FILENO); }
+
+// What a --once run sends beyond the letters given, so that there is load while a node dies.
+constexpr size_t kLettersUnderLoad = 600;
+
+// Delivers letters through four doors in turn: LMTP and SMTP of both nodes. Each letter has a sender of its own, which
+// is found again in its Return-Path.
+class Postman {
+ public:
+  struct Letter {
+    std::string sender;  // local part
+    size_t account = 0;
+    bool acknowledged = false;
+    size_t unknown = 0;  // tries whose reply never came: each may have stored the letter
+  };
+
+  explicit Postman(const DemoPair& pair) : accounts_(pair.accounts) {
+    for (const bool lmtp : {true, false}) {
+      for (const DemoNode& node : pair.nodes) {
+        doors_.push_back(
+            std::make_unique<MailSender>(lmtp ? node.config.lmtp_listen[0] : node.config.smtp_listen[0], lmtp));
+      }
+    }
+  }
+
+  // Where one door is shut the next is tried, as an MTA does with its next MX.
+  absl::Status Deliver(std::string_view text) {
+    const size_t number = letters_.size();
+    Letter& letter = letters_.emplace_back();
+    letter.sender = fmt::format("letter-{}-{}", run_, number);
+    letter.account = number % accounts_;
+    absl::Status status;
+    for (size_t tries = 0; tries < 10 * doors_.size(); ++tries) {
+      MailSender& door = *doors_[(number + number / doors_.size() + tries) % doors_.size()];
+      status = door.Send(letter.sender + "@demo.example.test", DemoPair::AccountName(letter.account), text);
+      if (status.ok()) {
+        letter.acknowledged = true;
+        ++acknowledged_;
+        return status;
+      }
+      if (absl::IsInvalidArgument(status)) break;  // for good
+      if (absl::IsUnavailable(status)) ++letter.unknown;
+      if (tries >= doors_.size()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    ++refused_;
+    return status;
+  }
+
+  const std::vector<Letter>& letters() const { return letters_; }
+  size_t acknowledged() const { return acknowledged_; }
+  size_t refused() const { return refused_; }
+
+ private:
+  const size_t accounts_;
+  const unsigned run_ = std::random_device()();
+  std::vector<std::unique_ptr<MailSender>> doors_;
+  std::vector<Letter> letters_;
+  std::atomic<size_t> acknowledged_{0}, refused_{0};
+};
+
+void DeliverAll(Postman& postman, const std::vector<std::string>& letters) {
+  size_t bytes = 0;
+  const auto begun = std::chrono::steady_clock::now();
+  for (size_t i = 0; i < letters.size(); ++i) {
+    const absl::Status status = postman.Deliver(letters[i]);
+    bytes += letters[i].size();
+    if (!status.ok()) fmt::print(stderr, "\nletter {} refused: {}\n", i + 1, std::string(status.message()));
+    if (OnTerminal() && (i % 8 == 7 || i + 1 == letters.size())) {
+      fmt::print(stderr, "\r{} of {} letters delivered ({} KiB) through LMTP and SMTP of both nodes", i + 1,
+                 letters.size(), bytes / 1024);
+    }
+  }
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
+  fmt::print(stderr, "{}{} letters acknowledged, {} refused, {} KiB, {:.2f} s\n", OnTerminal() ? "\r\033[K" : "",
+             postman.acknowledged(), postman.refused(), bytes / 1024, took.count());
+}
+
+// Reads every INBOX on every node. Gives the mistakes found, one a line.
+std::vector<std::string> CheckLetters(const DemoPair& pair, const Postman& postman) {
+  std::vector<std::string> wrong;
+  for (const DemoNode& node : pair.nodes) {
+    std::vector<std::multiset<std::string>> found;
+    for (size_t i = 0; i < pair.accounts; ++i) {
+      auto letters = ReturnPathsInInbox(node.config.imap_listen[0], DemoPair::AccountName(i), kDemoPassword);
+      if (!letters.ok()) {
+        wrong.push_back(fmt::format("node {}: {}: {}", node.name, DemoPair::AccountName(i),
+                                    std::string(letters.status().message())));
+        return wrong;
+      }
+      found.push_back(*std::move(letters));
+    }
+    for (const auto& letter : postman.letters()) {
+      const size_t times = found[letter.account].count(letter.sender);
+      if (letter.acknowledged && times == 0) {
+        wrong.push_back(
+            fmt::format("node {}: {} for {} is lost", node.name, letter.sender, DemoPair::AccountName(letter.account)));
+      }
+      if (times > letter.unknown + (letter.acknowledged ? 1 : 0)) {
+        wrong.push_back(fmt::format("node {}: {} for {} is there {} times", node.name, letter.sender,
+                                    DemoPair::AccountName(letter.account), times));
+      }
+    }
+  }
+  const auto first = pair.nodes[0].Admin("GET", "/digests"), second = pair.nodes[1].Admin("GET", "/digests");
+  if (!first.ok() || !second.ok()) {
+    wrong.push_back("a node does not tell its digests");
+  } else if (*first != *second) {
+    wrong.push_back("the nodes' digests differ");
+  }
+  return wrong;
+}
+
+// Kills node b while letters come in, starts it again, and looks whether both hold every letter.
+int KillAndCheck(DemoPair& pair, Postman& postman, const std::vector<std::string>& letters) {
+  DemoNode& victim = pair.nodes[1];
+  const size_t before = postman.acknowledged();
+  std::atomic<bool> sent{false};
+  std::thread load([&] {
+    for (size_t i = 0; i < kLettersUnderLoad; ++i) {
+      // Small ones, so that there are many.
+      const std::string text = fmt::format(
+          "From: demo@demo.example.test\r\nTo: {}\r\nSubject: Under load {}\r\nMessage-ID: "
+          "<{}.{}@demo.example.test>\r\n"
+          "\r\nSent while node b is killed and started again.\r\n",
+          DemoPair::AccountName(i % pair.accounts), i, getpid(), i);
+      (void)postman.Deliver(i % 16 == 0 ? letters[i % letters.size()] : text);
+    }
+    sent = true;
+  });
+  const auto wait_for = [&](size_t more) {
+    while (!sent && postman.acknowledged() < before + more) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  };
+  wait_for(kLettersUnderLoad / 4);
+  fmt::print(stderr, "killing node b (pid {}) after {} letters\n", victim.pid, postman.acknowledged());
+  victim.Stop(SIGKILL);
+  wait_for(kLettersUnderLoad / 2);
+  absl::Status status = victim.Start();
+  fmt::print(stderr, "node b started again (pid {}) after {} letters\n", victim.pid, postman.acknowledged());
+  load.join();
+  if (status.ok()) status = pair.WaitUntilQuiet(kQuietMs);
+  if (!status.ok()) {
+    fmt::print(stderr, "{}\n", std::string(status.message()));
+    return kFoundWrong;
+  }
+  const auto wrong = CheckLetters(pair, postman);
+  for (const std::string& line : wrong) fmt::print(stderr, "{}\n", line);
+  if (!wrong.empty() || postman.refused() > 0) {
+    fmt::print(stderr, "FAILED: {} letters sent, {} refused, {} things wrong\n", postman.letters().size(),
+               postman.refused(), wrong.size());
+    return kFoundWrong;
+  }
+  fmt::print(stderr, "good: both nodes hold all {} letters, and their digests are equal\n", postman.acknowledged());
+  return kGood;
+}
+
+void PrintHowTo(const DemoPair& pair) {
+  const DemoNode &a = pair.nodes[0], &b = pair.nodes[1];
+  const std::string self = GemeldPath().substr(0, GemeldPath().size() - 1);  // gemeld without its d: gemel
+  fmt::print("\nTwo nodes, one mailbox. Accounts {} to {}, password {}.\n", DemoPair::AccountName(0),
+             DemoPair::AccountName(pair.accounts - 1), kDemoPassword);
+  for (const DemoNode* node : {&a, &b}) {
+    const std::string& imap = node->config.imap_listen[0];
+    fmt::print("\nNode {} (pid {}): LMTP {}, SMTP {}, IMAP {}, IMAPS {}\n", node->name, node->pid,
+               node->config.lmtp_listen[0], node->config.smtp_listen[0], imap, node->config.imaps_listen[0]);
+    fmt::print("  curl -sk --user user0@example.test:{} 'imaps://{}/INBOX?ALL'\n", kDemoPassword,
+               node->config.imaps_listen[0]);
+    fmt::print("  curl -sk --user user0@example.test:{} 'imaps://{}/INBOX;UID=1'\n", kDemoPassword,
+               node->config.imaps_listen[0]);
+    fmt::print(
+        "  mutt -n -F /dev/null -e 'set ssl_starttls=no ssl_force_tls=no' -f "
+        "'imap://user0%40example.test:{}@{}/INBOX'\n",
+        kDemoPassword, imap);
+    fmt::print("  {} --config {} status\n", self, node->config_path);
+  }
+  fmt::print("\nKill one, read from the other, and start it again:\n  kill -9 {}\n  {} --config {} &\n", b.pid,
+             GemeldPath(), b.config_path);
+  fmt::print("\nCtrl-C ends the demo; {} keeps the mail.\n", pair.directory);
+  fflush(stdout);
+}
+
+// Until SIGINT or SIGTERM; says when a node ends.
+void StayInForeground(DemoPair& pair, int signals, bool say_how_it_is) {
+  std::string last;
+  for (;;) {
+    pollfd wait{signals, POLLIN, 0};
+    if (poll(&wait, 1, 1000) > 0) return;
+    for (DemoNode& node : pair.nodes) {
+      std::string how;
+      if (node.Ended(&how)) {
+        fmt::print(stderr, "\nnode {} {}. Start it again: {} --config {}\n", node.name, how, GemeldPath(),
+                   node.config_path);
+      }
+    }
+    if (!say_how_it_is) continue;
+    std::string line;
+    for (const DemoNode& node : pair.nodes) {
+      const auto status = node.Status();
+      line += status.ok() ? fmt::format("{}: {}, {} unprotected, {} to send   ", node.name, status->state,
+                                        status->unprotected, status->lag_records_out)
+                          : fmt::format("{}: down   ", node.name);
+    }
+    if (line != last) fmt::print(stderr, "\r\033[K{}", line);
+    last = line;
+  }
+}
+
+void Demo(CommandLine& line, const DemoArguments& arguments) {
+  // Before any thread or child: the demo takes its signals from a descriptor.
+  sigset_t mask;
+  sigemptyset(&mask);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&mask, signal);
+  sigprocmask(SIG_BLOCK, &mask, nullptr);
+  const int signals = signalfd(-1, &mask, SFD_CLOEXEC);
+
+  absl::StatusOr<std::vector<std::string>> letters = std::vector<std::string>();
+  if (!arguments.mail.empty()) {
+    letters = ReadLetters(arguments.mail);
+    if (!letters.ok()) return line.Fail(letters.status());
+  } else if (arguments.once) {
+    *letters = {"From: demo@demo.example.test\r\nSubject: A letter\r\n\r\nHello.\r\n"};
+  }
+  auto pair = DemoPair::Start(arguments.directory, arguments.accounts);
+  if (!pair.ok()) return line.Fail(pair.status());
+  Postman postman(**pair);
+  if (!letters->empty()) DeliverAll(postman, *letters);
+  if (postman.refused() > 0) line.exit_code = kFoundWrong;
+  if (arguments.json) {
+    fmt::print("{}\n", (*pair)->Json());
+    fflush(stdout);
+  }
+  if (arguments.once) {
+    line.exit_code = KillAndCheck(**pair, postman, *letters);
+  } else {
+    if (!arguments.json) PrintHowTo(**pair);
+    StayInForeground(**pair, signals, !arguments.json && OnTerminal());
+  }
+  if (OnTerminal()) fmt::print(stderr, "\nstopping\n");
+  pair->reset();
+  close(signals);
+}
+
+}  // namespace
+
+void AddDemoCommand(CLI::App& app, CommandLine& line) {
+  auto arguments = std::make_shared<DemoArguments>();
+  CLI::App* demo = app.add_subcommand("demo", "A pair of nodes on this host's loopback, to try things with");
+  demo->add_option("--dir", arguments->directory, "Where the two nodes keep everything; used again if it is there")
+      ->required();
+  demo->add_option("--accounts", arguments->accounts, "user0@example.test and so on, all with password pass")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100'000));
+  demo->add_option("--mail", arguments->mail, "Deliver these letters first: a Maildir, an mbox or a folder of .eml");
+  demo->add_flag("--json", arguments->json, "Print addresses, processes, directories and commands as one JSON object");
+  demo->add_flag("--once", arguments->once,
+                 "Kill a node under load, start it again, check that both hold every letter, and end with 0 or 1");
+  demo->callback([&line, arguments] { Demo(line, *arguments); });
+}
+
+}  // namespace gemel::programs

@@ -1,0 +1,326 @@
+#include "programs/daemon.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <memory>
+#include <optional>
+
+#include "engine/admin_server.h"
+#include "engine/identity.h"
+#include "engine/net_loop.h"
+#include "engine/net_server.h"
+#include "engine/net_tls.h"
+#include "engine/net_workers.h"
+#include "engine/node.h"
+#include "engine/pairing.h"
+#include "fmt/format.h"
+#include "imap/session.h"
+#include "journal/log.h"
+#include "programs/sd_notify.h"
+#include "smtp/session.h"
+
+namespace gemel::programs {
+namespace {
+
+using engine::Connection;
+using engine::ProtocolSession;
+using journal::Log;
+using journal::LogLevel;
+
+// How long beyond `shutdown_time` the process may take before the kernel ends it: SIGTERM promises an end.
+constexpr unsigned kAlarmMarginSeconds = 2;
+
+LogLevel LogLevelOf(const std::string& name) {
+  if (name == "debug") return LogLevel::kDebug;
+  if (name == "warning") return LogLevel::kWarning;
+  if (name == "error") return LogLevel::kError;
+  return name == "off" ? LogLevel::kOff : LogLevel::kInfo;
+}
+
+// Every connection is a descriptor, and so is every file that a session has open.
+void RaiseDescriptorLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Signals arrive on the loop, through a descriptor.
+class Signals : private engine::NetLoop::Watcher {
+ public:
+  // Before any thread is made, so that none takes a signal for itself.
+  Signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+    fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  }
+  ~Signals() override {
+    if (loop_) loop_->Unwatch(fd_, this);
+    close(fd_);
+  }
+  bool WatchOn(engine::NetLoop& loop, std::function<void(int)> on_signal) {
+    on_signal_ = std::move(on_signal);
+    if (!loop.Watch(fd_, EPOLLIN, this)) return false;
+    loop_ = &loop;
+    return true;
+  }
+
+ private:
+  void OnReady(uint32_t) override {
+    signalfd_siginfo info;
+    while (read(fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+      on_signal_(static_cast<int>(info.ssi_signo));
+    }
+  }
+
+  int fd_ = -1;
+  engine::NetLoop* loop_ = nullptr;
+  std::function<void(int)> on_signal_;
+};
+
+class Daemon {
+ public:
+  explicit Daemon(const engine::Config& config) : config_(config) {}
+
+  ~Daemon() {
+    net_.CloseAll();  // sessions go before the node that they use
+    node_.reset();
+  }
+
+  absl::Status Run() {
+    if (auto status = Open(); !status.ok()) return status;
+    if (auto status = ListenToAll(); !status.ok()) return status;
+    if (!signals_.WatchOn(loop_, [this](int signal) { OnSignal(signal); })) {
+      return absl::UnavailableError("signals cannot be watched");
+    }
+    node_->Start();
+    Log(LogLevel::kInfo, "serving",
+        {{"version", GEMEL_VERSION}, {"node", journal::HexU64(identity_.node)}, {"data", config_.data_directory}});
+    NotifySystemd("READY=1");
+    loop_.Run();
+    Log(LogLevel::kInfo, "ended");
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Open() {
+    auto identity = engine::ReadIdentity(*disk_, config_.data_directory);
+    if (absl::IsNotFound(identity.status())) {
+      return absl::FailedPreconditionError(fmt::format(
+          "{} is not a node yet: run `gemel init`, or `gemel pair` to join another", config_.data_directory));
+    }
+    if (!identity.ok()) return identity.status();
+    identity_ = *std::move(identity);
+
+    auto client_tls =
+        config_.tls_certificate.empty()
+            ? engine::ClientTls::LoadSelfSigned(*disk_, config_.data_directory, engine::HostNameOf(config_))
+            : engine::ClientTls::Load(config_.tls_certificate, config_.tls_key);
+    if (!client_tls.ok()) return client_tls.status();
+    net_.SetClientTls(*std::move(client_tls));
+    auto peer_tls = engine::PeerTls::Make(
+        identity_.key_pem, identity_.certificate_pem,
+        [this](std::string_view alpn, const std::string& fingerprint) { return PeerMayUse(alpn, fingerprint); });
+    if (!peer_tls.ok()) return peer_tls.status();
+    net_.SetPeerTls(*std::move(peer_tls));
+    net_.SetPeerAddress([this] { return identity_.peer ? identity_.peer->link_address : std::string(); });
+
+    auto node = engine::Node::Open(engine::NodeOptionsOf(config_), identity_,
+                                   {*disk_, journal::SystemClock(), journal::SystemRandom(), loop_, net_, workers_});
+    if (!node.ok()) return node.status();
+    node_ = *std::move(node);
+    return absl::OkStatus();
+  }
+
+  bool PeerMayUse(std::string_view alpn, const std::string& fingerprint) const {
+    // Pairing proves itself by its token.
+    if (alpn == engine::kAlpnPair) return true;
+    return identity_.peer && identity_.peer->key_fingerprint == fingerprint;
+  }
+
+  absl::Status ListenToAll() {
+    admin_hooks_.new_pairing_token = [this] { return NewPairingToken(); };
+    admin_hooks_.reload_certificates = [this] { return net_.ReloadCertificates(); };
+    smtp_limits_.set_options({static_cast<uint32_t>(config_.connections),
+                              static_cast<uint32_t>(config_.connections_per_address),
+                              static_cast<uint32_t>(config_.messages_per_mailbox_minute)});
+    imap_options_.append_bytes_max = config_.message_bytes;
+
+    engine::ListenOptions admin;
+    admin.name = "admin";
+    admin.address = "unix:" + config_.admin_socket;
+    admin.unix_mode = 0600;
+    if (auto status = Listen(
+            admin,
+            [this](Connection& connection) { return engine::MakeAdminSession(*node_, admin_hooks_, connection); });
+        !status.ok()) {
+      return status;
+    }
+    for (const std::string& address : config_.link_listen) {
+      const auto bound = net_.ListenPeer(address, PeerHandlers());
+      if (!bound.ok()) return bound.status();
+    }
+    if (auto status = ListenForMail(); !status.ok()) return status;
+    return ListenForClients();
+  }
+
+  absl::Status ListenForMail() {
+    const auto lmtp = SmtpOptions(smtp::Kind::kLmtp, config_.lmtp_timeout_ms);
+    const auto smtp = SmtpOptions(smtp::Kind::kSmtp, config_.smtp_timeout_ms);
+    const auto factory = [this](std::shared_ptr<const smtp::SessionOptions> options) {
+      return [this, options](Connection& connection) {
+        return std::make_unique<smtp::Session>(*node_, connection, smtp_limits_, options);
+      };
+    };
+    const std::string goodbye = "421 4.7.0 too many connections, try again later\r\n";
+    if (!config_.lmtp_socket.empty()) {
+      if (auto status = Listen(ClientOptions("lmtp", "unix:" + config_.lmtp_socket, engine::ListenTls::kNone, goodbye),
+                               factory(lmtp));
+          !status.ok()) {
+        return status;
+      }
+    }
+    for (const std::string& address : config_.lmtp_listen) {
+      if (auto status = Listen(ClientOptions("lmtp", address, engine::ListenTls::kStartTls, goodbye), factory(lmtp));
+          !status.ok()) {
+        return status;
+      }
+    }
+    for (const std::string& address : config_.smtp_listen) {
+      if (auto status = Listen(ClientOptions("smtp", address, engine::ListenTls::kStartTls, goodbye), factory(smtp));
+          !status.ok()) {
+        return status;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ListenForClients() {
+    const auto make = [this](Connection& connection) {
+      return imap::MakeSession(*node_, loop_, connection, imap_options_);
+    };
+    const std::string goodbye = "* BYE too many connections, try again later\r\n";
+    for (const std::string& address : config_.imap_listen) {
+      if (auto status = Listen(ClientOptions("imap", address, engine::ListenTls::kStartTls, goodbye), make);
+          !status.ok()) {
+        return status;
+      }
+    }
+    for (const std::string& address : config_.imaps_listen) {
+      if (auto status = Listen(ClientOptions("imaps", address, engine::ListenTls::kImplicit, goodbye), make);
+          !status.ok()) {
+        return status;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  engine::LinkHandlers PeerHandlers() {
+    engine::LinkHandlers handlers;
+    handlers.make_link = [this](Connection& connection) { return node_->AcceptLink(connection); };
+    handlers.check_proxy = [this](const engine::ProxyHello& hello) { return node_->CheckProxy(hello); };
+    handlers.make_proxied = [this](Connection& connection, const engine::ProxyHello& hello) {
+      imap::Preauthenticated client{hello.account, NameOf(hello.account), hello.tls, hello.enabled};
+      return imap::MakeSession(*node_, loop_, connection, imap_options_, std::move(client));
+    };
+    handlers.make_pairing = [this](engine::PeerConnection& connection) { return MakePairing(connection); };
+    return handlers;
+  }
+
+  std::string NameOf(const journal::AccountId& id) const {
+    for (const engine::AccountInfo& account : node_->Accounts()) {
+      if (account.id == id) return account.name;
+    }
+    return id.hex();
+  }
+
+  engine::ListenOptions ClientOptions(std::string name, std::string address, engine::ListenTls tls,
+                                      std::string goodbye) const {
+    return {.name = std::move(name),
+            .address = std::move(address),
+            .tls = tls,
+            .connections_max = config_.connections,
+            .connections_per_address_max = config_.connections_per_address,
+            .goodbye = std::move(goodbye)};
+  }
+
+  std::shared_ptr<const smtp::SessionOptions> SmtpOptions(smtp::Kind kind, uint64_t idle_ms) const {
+    auto options = std::make_shared<smtp::SessionOptions>();
+    options->kind = kind;
+    options->message_bytes_max = config_.message_bytes;
+    options->recipients_max = static_cast<uint32_t>(config_.recipients);
+    options->received_max = static_cast<uint32_t>(config_.received_hops);
+    options->idle_ms = idle_ms;
+    options->errors_max = static_cast<uint32_t>(config_.errors);
+    options->messages_max = static_cast<uint32_t>(config_.messages_per_connection);
+    return options;
+  }
+
+  absl::Status Listen(engine::ListenOptions options, engine::SessionFactory make) {
+    const std::string name = options.name, address = options.address;
+    const auto bound = net_.Listen(std::move(options), std::move(make));
+    if (bound.ok()) return absl::OkStatus();
+    return absl::Status(bound.status().code(), fmt::format("[{}] cannot listen on {}: {}", name, address,
+                                                           std::string(bound.status().message())));
+  }
+
+  absl::StatusOr<engine::AdminHooks::PairingToken> NewPairingToken() {
+    auto token = engine::NewPairingToken(*disk_, config_.data_directory, identity_, journal::SystemClock(),
+                                         journal::SystemRandom());
+    if (!token.ok()) return token.status();
+    return engine::AdminHooks::PairingToken{*std::move(token), engine::LinkAddressOf(config_)};
+  }
+
+  std::unique_ptr<ProtocolSession> MakePairing(engine::PeerConnection& connection) {
+    return engine::MakePairingSession(connection, *disk_, config_.data_directory, identity_,
+                                      engine::LinkAddressOf(config_), [this](const engine::Identity& paired) {
+                                        identity_ = paired;
+                                        node_->SetPeer(*paired.peer);
+                                      });
+  }
+
+  void OnSignal(int signal) {
+    if (signal == SIGHUP) {
+      (void)net_.ReloadCertificates();  // logs how it went; the old ones stay in use on an error
+      return;
+    }
+    if (stopping_) return;
+    stopping_ = true;
+    Log(LogLevel::kInfo, "stopping", {{"connections", net_.connections()}});
+    NotifySystemd("STOPPING=1");
+    alarm(static_cast<unsigned>(config_.shutdown_ms / 1000) + kAlarmMarginSeconds);
+    net_.StopListening();
+    net_.Shutdown();
+    node_->Stop(config_.shutdown_ms, [this] { loop_.Stop(); });
+  }
+
+  const engine::Config config_;
+  Signals signals_;  // first: it blocks signals for all threads that follow
+  std::unique_ptr<journal::Disk> disk_ = journal::MakePosixDisk();
+  engine::NetLoop loop_;
+  engine::ThreadWorkers workers_;
+  engine::Net net_{loop_};
+  engine::Identity identity_;
+  engine::AdminHooks admin_hooks_;
+  smtp::SmtpLimits smtp_limits_{smtp::LimitOptions()};
+  imap::SessionOptions imap_options_;
+  std::unique_ptr<engine::Node> node_;
+  bool stopping_ = false;
+};
+
+}  // namespace
+
+absl::Status RunDaemon(const engine::Config& config) {
+  journal::SetLogLevel(LogLevelOf(config.log_level));
+  RaiseDescriptorLimit();
+  return Daemon(config).Run();
+}
+
+}  // namespace gemel::programs

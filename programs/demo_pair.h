@@ -1,0 +1,68 @@
+// A pair of gemeld processes in one directory, on loopback: DIR/{a,b}/{gemeld.toml,log,data,run}.
+#pragma once
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/config.h"
+#include "engine/node.h"
+
+namespace gemel::programs {
+
+inline constexpr char kDemoPassword[] = "pass";
+
+class DemoNode {
+ public:
+  DemoNode(const std::string& directory, char name);
+
+  absl::Status Start();  // returns when it answers
+  // Waits until the process has ended; kills it when it takes longer than 15 s.
+  void Stop(int signal);
+  // Whether the process that Start made has ended since; notes it.
+  bool Ended(std::string* how);
+
+  absl::StatusOr<engine::NodeStatus> Status() const;
+  absl::StatusOr<std::string> Admin(const std::string& method, const std::string& target,
+                                    const std::string& body = "") const;
+
+  std::string directory, config_path, log_path;
+  char name;
+  pid_t pid = -1;         // -1: not running, as far as we know
+  engine::Config config;  // as in its file
+
+ private:
+  // The process behind the admin socket, whoever started it; -1: none.
+  pid_t ServingProcess() const;
+  std::string LastLogLines() const;
+};
+
+class DemoPair {
+ public:
+  // Makes directory, configurations, identities and pairing, where they are not there yet; starts both.
+  static absl::StatusOr<std::unique_ptr<DemoPair>> Start(const std::string& directory, size_t accounts);
+  ~DemoPair();  // stops both
+
+  // Until both are connected, have nothing to send and nothing unprotected. Unavailable: not within `timeout_ms`.
+  absl::Status WaitUntilQuiet(uint64_t timeout_ms) const;
+  std::string Json() const;
+
+  static std::string AccountName(size_t index);
+
+  std::vector<DemoNode> nodes;
+  std::string directory;
+  size_t accounts = 0;
+
+ private:
+  absl::Status SetUp();
+  absl::Status WriteConfigs();
+  absl::Status Pair();
+  absl::Status AddAccounts();
+};
+
+std::string GemeldPath();  // beside this program
+
+}  // namespace gemel::programs

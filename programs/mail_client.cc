@@ -1,0 +1,241 @@
+#include "programs/mail_client.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "engine/config.h"
+#include "fmt/format.h"
+
+namespace gemel::programs {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr time_t kTimeoutSeconds = 10;
+
+// Every line end becomes CRLF: LF, CRLF, CRCRLF and a CR alone.
+std::string WithCrlf(std::string_view text) {
+  std::string out;
+  out.reserve(text.size() + text.size() / 32);
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\r') {
+      while (i + 1 < text.size() && text[i + 1] == '\r') ++i;
+      if (i + 1 < text.size() && text[i + 1] == '\n') ++i;
+      out += "\r\n";
+    } else if (text[i] == '\n') {
+      out += "\r\n";
+    } else {
+      out += text[i];
+    }
+  }
+  if (!out.ends_with("\r\n")) out += "\r\n";
+  return out;
+}
+
+// mboxrd and mboxo: a line "From " after an empty line begins a letter, ">From " was "From ".
+std::vector<std::string> SplitMbox(std::string_view text) {
+  std::vector<std::string> letters;
+  bool empty_before = true;
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    const std::string_view line = text.substr(0, end == std::string_view::npos ? text.size() : end + 1);
+    text.remove_prefix(line.size());
+    if (empty_before && line.starts_with("From ")) {
+      letters.emplace_back();
+    } else if (!letters.empty()) {
+      const size_t quotes = line.find_first_not_of('>');
+      const bool quoted = quotes != std::string_view::npos && quotes > 0 && line.substr(quotes).starts_with("From ");
+      letters.back() += quoted ? line.substr(1) : line;
+    }
+    empty_before = line == "\n" || line == "\r\n";
+  }
+  return letters;
+}
+
+absl::StatusOr<std::string> ReadFile(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return absl::InvalidArgumentError(fmt::format("{}: {}", path.string(), strerror(errno)));
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+absl::StatusOr<std::vector<std::string>> ReadFolder(const fs::path& path) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  const bool maildir = fs::is_directory(path / "cur", error);
+  for (const fs::path& folder : maildir ? std::vector<fs::path>{path / "cur", path / "new"} : std::vector{path}) {
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+      if (entry.is_regular_file() && (maildir || entry.path().extension() == ".eml")) files.push_back(entry.path());
+    }
+  }
+  std::sort(files.begin(), files.end());
+  std::vector<std::string> letters;
+  for (const fs::path& file : files) {
+    auto text = ReadFile(file);
+    if (!text.ok()) return text.status();
+    letters.push_back(WithCrlf(*text));
+  }
+  return letters;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> ReadLetters(const std::string& path) {
+  std::error_code error;
+  absl::StatusOr<std::vector<std::string>> letters;
+  if (fs::is_directory(path, error)) {
+    letters = ReadFolder(path);
+  } else {
+    const auto text = ReadFile(path);
+    if (!text.ok()) return text.status();
+    letters->clear();
+    if (text->starts_with("From ")) {
+      for (const std::string& letter : SplitMbox(*text)) letters->push_back(WithCrlf(letter));
+    } else {
+      letters->push_back(WithCrlf(*text));
+    }
+  }
+  if (letters.ok() && letters->empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: no mail; a Maildir, an mbox or a folder of .eml files is wanted", path));
+  }
+  return letters;
+}
+
+absl::Status LineSocket::Connect(const std::string& address) {
+  Close();
+  const auto parsed = engine::ParseHostPort(address);
+  if (!parsed.ok()) return parsed.status();
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (const int error = getaddrinfo(parsed->host.c_str(), std::to_string(parsed->port).c_str(), &hints, &found)) {
+    return absl::UnavailableError(fmt::format("{}: {}", address, gai_strerror(error)));
+  }
+  fd_ = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const timeval timeout{kTimeoutSeconds, 0};
+  setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+  setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+  const int one = 1;
+  setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  const int result = connect(fd_, found->ai_addr, found->ai_addrlen);
+  freeaddrinfo(found);
+  if (result == 0) return absl::OkStatus();
+  const std::string why = fmt::format("{}: {}", address, strerror(errno));
+  Close();
+  return absl::UnavailableError(why);
+}
+
+void LineSocket::Close() {
+  if (fd_ >= 0) close(fd_);
+  fd_ = -1;
+  buffer_.clear();
+  used_ = 0;
+}
+
+absl::Status LineSocket::Write(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return absl::UnavailableError(strerror(errno));
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> LineSocket::ReadLine() {
+  for (;;) {
+    if (const size_t end = buffer_.find('\n', used_); end != std::string::npos) {
+      std::string line = buffer_.substr(used_, end - used_);
+      used_ = end + 1;
+      if (line.ends_with('\r')) line.pop_back();
+      return line;
+    }
+    buffer_.erase(0, used_);
+    used_ = 0;
+    char bytes[16 * 1024];
+    const ssize_t n = recv(fd_, bytes, sizeof bytes, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return absl::UnavailableError(errno == EAGAIN ? "no answer for ten seconds" : strerror(errno));
+    if (n == 0) return absl::UnavailableError("closed");
+    buffer_.append(bytes, static_cast<size_t>(n));
+  }
+}
+
+absl::Status MailSender::Command(std::string_view text, char wanted) {
+  if (!text.empty()) {
+    if (auto status = socket_.Write(text); !status.ok()) return status;
+  }
+  for (;;) {
+    const auto line = socket_.ReadLine();
+    if (!line.ok()) return line.status();
+    if (line->size() >= 4 && (*line)[3] == '-') continue;
+    if (line->starts_with(wanted)) return absl::OkStatus();
+    return line->starts_with('4') ? absl::ResourceExhaustedError(*line) : absl::InvalidArgumentError(*line);
+  }
+}
+
+absl::Status MailSender::Begin() {
+  if (auto status = socket_.Connect(address_); !status.ok()) return status;
+  if (auto status = Command("", '2'); !status.ok()) return status;
+  return Command(lmtp_ ? "LHLO demo.example.test\r\n" : "EHLO demo.example.test\r\n", '2');
+}
+
+absl::Status MailSender::Send(const std::string& from, const std::string& to, std::string_view crlf_letter) {
+  absl::Status status = socket_.connected() ? absl::OkStatus() : Begin();
+  if (status.ok()) status = Command(fmt::format("MAIL FROM:<{}>\r\n", from), '2');
+  if (status.ok()) status = Command(fmt::format("RCPT TO:<{}>\r\n", to), '2');
+  if (status.ok()) status = Command("DATA\r\n", '3');
+  if (status.ok()) {
+    std::string stuffed;
+    stuffed.reserve(crlf_letter.size() + 64);
+    bool at_start = true;
+    for (const char c : crlf_letter) {
+      if (at_start && c == '.') stuffed += '.';
+      stuffed += c;
+      at_start = c == '\n';
+    }
+    // After the dot LMTP has a reply for each recipient: there is one.
+    status = Command(stuffed + ".\r\n", '2');
+  }
+  if (!status.ok()) socket_.Close();
+  return status;
+}
+
+absl::StatusOr<std::multiset<std::string>> ReturnPathsInInbox(const std::string& imap_address, const std::string& user,
+                                                              const std::string& password) {
+  LineSocket socket;
+  if (auto status = socket.Connect(imap_address); !status.ok()) return status;
+  if (const auto greeting = socket.ReadLine(); !greeting.ok()) return greeting.status();
+  std::multiset<std::string> found;
+  bool empty = false;
+  const std::string commands[] = {fmt::format("LOGIN \"{}\" \"{}\"", user, password), "EXAMINE INBOX",
+                                  "FETCH 1:* (BODY.PEEK[HEADER.FIELDS (RETURN-PATH)])", "LOGOUT"};
+  for (const std::string& command : commands) {
+    if (empty && command.starts_with("FETCH")) continue;  // 1:* of nothing is an error
+    if (auto status = socket.Write(fmt::format("t {}\r\n", command)); !status.ok()) return status;
+    for (;;) {
+      const auto line = socket.ReadLine();
+      if (!line.ok()) return line.status();
+      constexpr std::string_view kField = "Return-Path: <";
+      if (*line == "* 0 EXISTS") empty = true;
+      if (line->starts_with(kField)) found.insert(line->substr(kField.size(), line->find('@') - kField.size()));
+      if (line->starts_with("t OK")) break;
+      if (line->starts_with("t ")) {
+        return absl::FailedPreconditionError(fmt::format("{}: {} answered {}", imap_address, command, *line));
+      }
+    }
+  }
+  return found;
+}
+
+}  // namespace gemel::programs

@@ -1,0 +1,60 @@
+// Just enough of an LMTP, SMTP and IMAP client for the demo: blocking, on loopback, in clear.
+#pragma once
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace gemel::programs {
+
+// Letters found at `path`: a Maildir, a folder of .eml files, an mbox, or one letter. CRLF line ends, no bare CR.
+// InvalidArgument: nothing there that is mail.
+absl::StatusOr<std::vector<std::string>> ReadLetters(const std::string& path);
+
+// A TCP connection read by lines. Unavailable: refused, closed or silent for ten seconds.
+class LineSocket {
+ public:
+  LineSocket() = default;
+  ~LineSocket() { Close(); }
+  LineSocket(const LineSocket&) = delete;
+  LineSocket& operator=(const LineSocket&) = delete;
+
+  absl::Status Connect(const std::string& address);  // host:port
+  void Close();
+  bool connected() const { return fd_ >= 0; }
+  absl::Status Write(std::string_view bytes);
+  absl::StatusOr<std::string> ReadLine();  // without CRLF
+
+ private:
+  int fd_ = -1;
+  std::string buffer_;
+  size_t used_ = 0;
+};
+
+class MailSender {
+ public:
+  MailSender(std::string address, bool lmtp) : address_(std::move(address)), lmtp_(lmtp) {}
+
+  // One transaction, on the connection kept from before or a new one. OK: the server said 250. Unavailable: no reply
+  // came, so the letter may be stored or not. Otherwise it was refused: ResourceExhausted for now, InvalidArgument
+  // for good.
+  absl::Status Send(const std::string& from, const std::string& to, std::string_view crlf_letter);
+
+ private:
+  absl::Status Begin();
+  absl::Status Command(std::string_view text, char wanted);  // first digit of the reply
+
+  const std::string address_;
+  const bool lmtp_;
+  LineSocket socket_;
+};
+
+// The local parts of all Return-Path lines in an account's INBOX, with how often each is there.
+absl::StatusOr<std::multiset<std::string>> ReturnPathsInInbox(const std::string& imap_address, const std::string& user,
+                                                              const std::string& password);
+
+}  // namespace gemel::programs

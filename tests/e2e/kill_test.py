@@ -1,0 +1,386 @@
+#!/usr/bin/env python3
+"""Kills a node at random moments under mixed load and looks whether anything acknowledged was lost or doubled.
+
+  tests/e2e/kill_test.py [--kills 200] [--seed N] [--bin DIR] [--keep] [--stop-every N]
+
+Clients deliver through LMTP and SMTP of both nodes, and append, flag, move and expunge over IMAP at both. Every letter
+has an id in its header X-Id, and for each id the test knows in which states it may be: an acknowledged change leaves
+one, a change whose reply never came leaves both. After each kill and restart the load pauses, the link comes to rest,
+and then
+
+  - both nodes' account digests are equal,
+  - every id is in exactly one place and with flags that the test holds possible, read over IMAP from both nodes,
+  - no UID of a mailbox names another letter than it ever did, and UIDVALIDITY is what it was.
+
+The seed is printed and can be given again; it fixes victims, moments and operations, as far as the machine lets it.
+"""
+
+import argparse
+import imaplib
+import os
+import random
+import re
+import smtplib
+import sys
+import threading
+import time
+
+import pair as harness
+from pair import Pair, letter
+
+MAILBOXES = ["INBOX", "Archive", "Work"]
+GONE = None
+KEEP_PER_ACCOUNT = 300  # more settled letters than this are expunged, so that looking at all of them stays quick
+Lost = (OSError, smtplib.SMTPServerDisconnected, imaplib.IMAP4.abort)
+
+
+class Wrong(Exception):
+    pass
+
+
+class Model:
+    """What each letter may be: a set of (mailbox or GONE, flags)."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.states = {}   # account -> id -> set of states
+        self.uids = {}     # (account, mailbox, uidvalidity, uid) -> id
+        self.validity = {}  # (account, mailbox) -> uidvalidity
+        self.counts = {"acknowledged": 0, "unknown": 0, "refused": 0}
+
+    def new(self, account, letter_id, state):
+        with self.lock:
+            self.states.setdefault(account, {})[letter_id] = {(GONE, frozenset())}
+        return self.change(account, letter_id, lambda _: state)
+
+    def change(self, account, letter_id, effect):
+        """To be called with the outcome: "acknowledged", "unknown" or "refused"."""
+        def outcome(kind):
+            with self.lock:
+                self.counts[kind] += 1
+                states = self.states[account][letter_id]
+                changed = {effect(state) for state in states}
+                if kind == "acknowledged":
+                    self.states[account][letter_id] = changed
+                elif kind == "unknown":
+                    self.states[account][letter_id] = states | changed
+        return outcome
+
+    def settled(self, account, mailbox):
+        """Ids that are for certain in this mailbox."""
+        with self.lock:
+            return [i for i, s in self.states.get(account, {}).items() if len(s) == 1 and next(iter(s))[0] == mailbox]
+
+
+class Load:
+    """Clients that work until told to pause; each in a thread, with a random source of its own."""
+
+    def __init__(self, pair, model, seed):
+        self.pair, self.model = pair, model
+        self.running = threading.Event()
+        self.stop = False
+        self.failure = None
+        self.idle = threading.Semaphore(0)
+        self.threads = []
+        self.letters = 0
+        for index in range(4):
+            self.add(self.deliver, random.Random(f"{seed} deliver {index}"), index)
+        # One client for each account changes it, so that the order of changes is known.
+        for index, account in enumerate(pair.accounts):
+            self.add(self.change, random.Random(f"{seed} change {index}"), account)
+        self.pause()  # all are at the start
+
+    def add(self, work, rng, argument):
+        self.threads.append(threading.Thread(target=self.loop, args=(work, rng, argument), daemon=True))
+        self.threads[-1].start()
+
+    def loop(self, work, rng, argument):
+        session = {}
+        while not self.stop:
+            if not self.running.is_set():
+                self.idle.release()
+                self.running.wait()
+                continue
+            try:
+                work(rng, argument, session)
+            except Exception as error:  # pylint: disable=broad-except
+                self.failure = error
+                self.idle.release()
+                return
+            time.sleep(rng.random() * 0.02)
+
+    def pause(self):
+        self.running.clear()
+        for _ in self.threads:
+            if not self.idle.acquire(timeout=120):
+                raise Wrong("a client hangs")
+        if self.failure:
+            raise self.failure
+
+    def resume(self):
+        self.running.set()
+
+    def new_id(self, rng):
+        self.letters += 1
+        return f"{self.letters}-{rng.getrandbits(48):x}"
+
+    @staticmethod
+    def text(letter_id, rng):
+        size = rng.choice([10, 500, 4000, 4000, 40_000])
+        body = "".join(f"{letter_id} {line}\r\n" for line in range(size // 20 + 1))
+        return f"X-Id: {letter_id}\r\n" + letter(f"letter {letter_id}", body, message_id=f"{letter_id}@demo.example.test")
+
+    # ---- mail in ----
+
+    def deliver(self, rng, index, session):
+        node = rng.choice(self.pair.nodes)
+        account, letter_id = rng.choice(self.pair.accounts), self.new_id(rng)
+        key = (node.name, index % 2)
+        try:
+            client = session.get(key)
+            if not client:
+                client = session[key] = node.lmtp_client() if index % 2 else node.smtp_client()
+                client.ehlo()
+            client.mail("sender@demo.example.test")
+            code, _ = client.rcpt(account)
+            if code != 250:
+                raise Wrong(f"RCPT answered {code}")
+        except Wrong:
+            raise
+        except (Lost + (smtplib.SMTPException,)):
+            session.pop(key, None)
+            return
+        outcome = self.model.new(account, letter_id, ("INBOX", frozenset()))
+        try:
+            code, text = client.data(self.text(letter_id, rng))
+        except (Lost + (smtplib.SMTPException,)):
+            session.pop(key, None)
+            outcome("unknown")
+            return
+        if code == 250:
+            outcome("acknowledged")
+        elif 400 <= code < 500:
+            outcome("refused")
+            client.rset()
+        else:
+            raise Wrong(f"DATA answered {code} {text}")
+
+    # ---- changes ----
+
+    def change(self, rng, account, session):
+        node = rng.choice(self.pair.nodes)
+        client = session.get(node.name)
+        try:
+            if not client:
+                client = session[node.name] = node.imap_client(account)
+        except (Lost + (imaplib.IMAP4.error,)):
+            session.pop(node.name, None)
+            return
+        action = rng.choice(["append", "flag", "unflag", "move", "move", "expunge"])
+        try:
+            getattr(self, "change_" + action)(rng, account, client)
+        except Lost:
+            session.pop(node.name, None)
+        except Wrong:
+            raise
+        except imaplib.IMAP4.error as error:
+            raise Wrong(f"{account} at {node.name}: {action}: {error}") from error
+
+    def told(self, outcomes, send):
+        """Sends one command; what it says decides what became of all it concerns."""
+        try:
+            kind, data = send()
+        except BaseException:
+            for outcome in outcomes:
+                outcome("unknown")
+            raise
+        if kind == "OK":
+            for outcome in outcomes:
+                outcome("acknowledged")
+        elif kind == "NO":
+            # A NO for want of the peer may come when part of a change is on its way: it promises nothing.
+            for outcome in outcomes:
+                outcome("unknown" if b"UNAVAILABLE" in (data[0] or b"") else "refused")
+        else:
+            raise Wrong(f"answered {kind} {data}")
+        return kind
+
+    def change_append(self, rng, account, client):
+        letter_id = self.new_id(rng)
+        flags = frozenset(rng.sample(["\\Seen", "\\Flagged"], rng.randrange(3)))
+        mailbox = rng.choice(MAILBOXES)
+        outcome = self.model.new(account, letter_id, (mailbox, flags))
+        self.told([outcome], lambda: client.append(mailbox, "(" + " ".join(flags) + ")", None,
+                                                   self.text(letter_id, rng).encode()))
+
+    def some_letters(self, rng, account, client, most):
+        """Selects a mailbox and picks letters: (mailbox, {uid: id})."""
+        mailbox = rng.choice(MAILBOXES)
+        kind, _ = client.select(mailbox)
+        if kind != "OK":
+            return mailbox, {}
+        known = self.model.settled(account, mailbox)
+        if not known or b"READ-ONLY" in client.untagged_responses:
+            return mailbox, {}
+        kind, data = client.uid("FETCH", "1:*", "(BODY.PEEK[HEADER.FIELDS (X-Id)])")
+        there = {i: uid for uid, i, _ in parse_fetch(data)} if kind == "OK" else {}
+        ids = [i for i in known if i in there]
+        picked = rng.sample(ids, min(len(ids), rng.randrange(1, most + 1)))
+        return mailbox, {there[i]: i for i in picked}
+
+    def change_flag(self, rng, account, client, sign="+"):
+        flag = rng.choice(["\\Seen", "\\Flagged", "\\Answered", "$Label1"])
+        _, picked = self.some_letters(rng, account, client, 5)
+        if not picked:
+            return
+        edit = (lambda s: (s[0], s[1] | {flag})) if sign == "+" else (lambda s: (s[0], s[1] - {flag}))
+        outcomes = [self.model.change(account, i, edit) for i in picked.values()]
+        self.told(outcomes, lambda: client.uid("STORE", ",".join(picked), sign + "FLAGS", f"({flag})"))
+
+    def change_unflag(self, rng, account, client):
+        self.change_flag(rng, account, client, "-")
+
+    def change_move(self, rng, account, client):
+        mailbox, picked = self.some_letters(rng, account, client, 5)
+        to = rng.choice([m for m in MAILBOXES if m != mailbox])
+        if not picked:
+            return
+        outcomes = [self.model.change(account, i, lambda s: (to, s[1]) if s[0] == mailbox else s)
+                    for i in picked.values()]
+        self.told(outcomes, lambda: client.uid("MOVE", ",".join(picked), to))
+
+    def change_expunge(self, rng, account, client):
+        _, picked = self.some_letters(rng, account, client, 3)
+        if not picked:
+            return
+        deleted = [self.model.change(account, i, lambda s: (s[0], s[1] | {"\\Deleted"})) for i in picked.values()]
+        if self.told(deleted, lambda: client.uid("STORE", ",".join(picked), "+FLAGS", "(\\Deleted)")) != "OK":
+            return
+        gone = [self.model.change(account, i, lambda s: (GONE, frozenset())) for i in picked.values()]
+        self.told(gone, lambda: client.uid("EXPUNGE", ",".join(picked)))
+
+
+def parse_fetch(data):
+    """(uid, id, flags) of each answer of FETCH (FLAGS BODY.PEEK[HEADER.FIELDS (X-Id)])."""
+    found = []
+    for part in data:
+        if not isinstance(part, tuple):
+            continue
+        uid = re.search(rb"UID (\d+)", part[0])
+        flags = re.search(rb"FLAGS \(([^)]*)\)", part[0])
+        letter_id = re.search(rb"X-Id: (\S+)", part[1])
+        if uid and letter_id:
+            names = flags.group(1).decode().split() if flags else []
+            found.append((uid.group(1).decode(), letter_id.group(1).decode(), frozenset(names) - {"\\Recent"}))
+    return found
+
+
+def look_at(node, account, model):
+    """Reads all of an account from a node and compares it with the model. Gives {id: state}."""
+    client = node.imap_client(account)
+    found = {}
+    for mailbox in MAILBOXES:
+        client.must("select", mailbox, True)
+        validity = client.untagged_responses["UIDVALIDITY"][-1].decode()
+        if model.validity.setdefault((account, mailbox), validity) != validity:
+            raise Wrong(f"{node.name}: {account} {mailbox}: UIDVALIDITY changed to {validity}")
+        data = client.must("uid", "FETCH", "1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (X-Id)])")
+        for uid, letter_id, flags in parse_fetch(data):
+            if model.uids.setdefault((account, mailbox, validity, uid), letter_id) != letter_id:
+                raise Wrong(f"{node.name}: {account} {mailbox}: UID {uid} names another letter now: {letter_id}")
+            if letter_id in found:
+                raise Wrong(f"{node.name}: {account}: {letter_id} is there twice: {found[letter_id]}, {mailbox}")
+            found[letter_id] = (mailbox, flags)
+    client.logout()
+    states = model.states.get(account, {})
+    for letter_id, possible in states.items():
+        state = found.get(letter_id, (GONE, frozenset()))
+        if state[0] is GONE:
+            possible = {(s[0], frozenset() if s[0] is GONE else s[1]) for s in possible}
+        if state not in possible:
+            raise Wrong(f"{node.name}: {account}: {letter_id} is {state}, may be {possible}")
+    strangers = set(found) - set(states)
+    if strangers:
+        raise Wrong(f"{node.name}: {account}: nobody sent {strangers}")
+    return found
+
+
+def check(pair, model):
+    pair.wait_quiet(120)
+    digests = [node.digests() for node in pair.nodes]
+    if digests[0] != digests[1]:
+        differing = sorted(a for a in digests[0] if digests[0][a] != digests[1].get(a))
+        raise Wrong(f"digests differ: {differing or 'other accounts'}")
+    for account in pair.accounts:
+        views = [look_at(node, account, model) for node in pair.nodes]
+        if views[0] != views[1]:
+            raise Wrong(f"{account}: the nodes show different things")
+        # What was possible has become what is.
+        model.states[account] = {i: {state} for i, state in views[0].items()}
+        tidy(pair.nodes[0], account, model)
+
+
+def tidy(node, account, model):
+    """Expunges what has been looked at, where there is much of it."""
+    if len(model.states[account]) <= KEEP_PER_ACCOUNT:
+        return
+    client = node.imap_client(account)
+    for mailbox in MAILBOXES:
+        client.must("select", mailbox)
+        client.must("uid", "STORE", "1:*", "+FLAGS.SILENT", "(\\Deleted)")
+        client.must("expunge")
+    client.logout()
+    model.states[account] = {}
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--kills", type=int, default=200)
+    arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    arguments.add_argument("--accounts", type=int, default=4)
+    arguments.add_argument("--stop-every", type=int, default=10, help="every so many kills SIGTERM instead of SIGKILL")
+    arguments.add_argument("--bin", help="where gemel and gemeld are")
+    arguments.add_argument("--keep", action="store_true", help="leave the directory there")
+    options = arguments.parse_args()
+    if options.bin:
+        harness.BIN = os.path.abspath(options.bin)
+    print(f"seed {options.seed}", flush=True)
+    rng = random.Random(options.seed)
+    pair, model = Pair(options.accounts), Model()
+    keep = True
+    begun = time.monotonic()
+    try:
+        for account in pair.accounts:
+            client = pair.a.imap_client(account)
+            client.must("create", "Work")
+            client.logout()
+        load = Load(pair, model, options.seed)
+        for kill in range(1, options.kills + 1):
+            load.resume()
+            time.sleep(rng.uniform(0.02, 0.8))
+            victim = rng.choice(pair.nodes)
+            victim.kill(harness.signal.SIGTERM if kill % options.stop_every == 0 else harness.signal.SIGKILL)
+            time.sleep(rng.choice([0, 0, rng.uniform(0, 0.5)]))
+            victim.start()
+            time.sleep(rng.uniform(0, 0.4))
+            load.pause()
+            check(pair, model)
+            if kill % 10 == 0 or sys.stdout.isatty():
+                print(f"{kill} kills, {model.counts['acknowledged']} changes acknowledged, {model.counts['unknown']} "
+                      f"unknown, {model.counts['refused']} refused, {time.monotonic() - begun:.0f} s",
+                      end="\r" if sys.stdout.isatty() and kill % 10 else "\n", flush=True)
+        load.stop = True
+        load.resume()
+        keep = options.keep
+        print(f"good: {options.kills} kills, {model.counts['acknowledged']} acknowledged changes, none lost, "
+              f"none doubled")
+        return 0
+    except (Wrong, AssertionError, OSError) as error:
+        print(f"\nWRONG (seed {options.seed}): {error}\nThe nodes' directories stay in {pair.directory}")
+        return 1
+    finally:
+        pair.stop(keep)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,417 @@
+"""Programs that other people wrote, against a running pair: MTAs that deliver into it, clients that read from it."""
+
+import email
+import glob
+import mailbox
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import unittest
+
+from pair import PASSWORD, Pair, host_port, letter, run, wait_until
+
+pair = None
+
+
+def setUpModule():
+    global pair
+    pair = Pair(accounts=8)
+
+
+def tearDownModule():
+    if pair:
+        pair.stop()
+
+
+def needs(program):
+    return unittest.skipUnless(shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"),
+                               f"{program} is not installed")
+
+
+def search(node, user, *keys, mailbox_name="INBOX"):
+    client = node.imap_client(user)
+    try:
+        client.must("select", mailbox_name, True)
+        return client.must("uid", "SEARCH", *keys)[0].split()
+    finally:
+        client.logout()
+
+
+def deliver(node, user, *texts):
+    with node.lmtp_client() as client:
+        for text in texts:
+            client.sendmail("sender@demo.example.test", [user], text)
+
+
+@needs("smtp-source")
+class SmtpSource(unittest.TestCase):
+    def test_many_connections_through_both_protocols_of_both_nodes(self):
+        user = pair.accounts[1]
+        sent = 0
+        for node in pair.nodes:
+            for address, arguments in ((node.smtp, []), (node.lmtp, ["-L"])):
+                host, port = host_port(address)
+                run("smtp-source", *arguments, "-s", "20", "-m", "200", "-l", "4096", "-f", "load@demo.example.test",
+                    "-t", user, f"inet:{host}:{port}")
+                sent += 200
+        pair.wait_quiet()
+        for node in pair.nodes:
+            self.assertEqual(len(search(node, user, "ALL")), sent)
+        self.assertEqual(pair.a.digests(), pair.b.digests())
+
+
+@needs("swaks")
+class Swaks(unittest.TestCase):
+    def test_smtp_with_starttls_lmtp_and_a_refused_recipient(self):
+        for node in pair.nodes:
+            subject = f"swaks at {node.name}"
+            host, port = host_port(node.smtp)
+            text = run("swaks", "--server", host, "--port", str(port), "--tls", "--to", pair.accounts[2], "--from",
+                       "swaks@demo.example.test", "--header", f"Subject: {subject}")
+            self.assertRegex(text, r"TLS started with cipher TLSv1\.3")
+            host, port = host_port(node.lmtp)
+            run("swaks", "--server", host, "--port", str(port), "--protocol", "LMTP", "--to", pair.accounts[2],
+                "--from", "swaks@demo.example.test", "--header", f"Subject: {subject}")
+            for reader in pair.nodes:
+                self.assertEqual(len(search(reader, pair.accounts[2], "SUBJECT", f'"{subject}"')), 2)
+            refused = run("swaks", "--server", host_port(node.smtp)[0], "--port", str(host_port(node.smtp)[1]), "--to",
+                          "nobody@example.test", "--from", "swaks@demo.example.test", check=False)
+            self.assertIn("550 5.1.1", refused.stdout)
+
+    def test_unix_socket(self):
+        for node in pair.nodes:
+            run("swaks", "--socket", node.lmtp_socket, "--protocol", "LMTP", "--to", pair.accounts[3], "--from",
+                "swaks@demo.example.test", "--header", "Subject: by socket")
+        self.assertEqual(len(search(pair.a, pair.accounts[3], "SUBJECT", '"by socket"')), 2)
+
+
+@needs("curl")
+class Curl(unittest.TestCase):
+    def test_reads_sends_and_searches(self):
+        user = pair.accounts[4]
+        for node in pair.nodes:
+            with tempfile.NamedTemporaryFile() as file:
+                file.write(letter(f"curl {node.name}").encode())
+                file.flush()
+                run("curl", "-sS", "--fail", f"smtp://{node.smtp}", "--mail-from", "curl@demo.example.test",
+                    "--mail-rcpt", user, "--upload-file", file.name)
+        for node in pair.nodes:
+            login = ["--user", f"{user}:{PASSWORD}"]
+            found = run("curl", "-sS", *login, f"imap://{node.imap}/INBOX?ALL")
+            self.assertEqual(found.strip(), "* SEARCH 1 2")
+            text = run("curl", "-sS", "-k", *login, f"imaps://{node.imaps}/INBOX;UID=2")
+            self.assertIn("Subject: curl b", text)
+            text = run("curl", "-sS", "-k", "--ssl-reqd", *login, f"imap://{node.imap}/INBOX;UID=1;SECTION=HEADER")
+            self.assertIn("Subject: curl a", text)
+            listed = run("curl", "-sS", *login, f"imap://{node.imap}/")
+            self.assertIn("Sent", listed)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(letter("uploaded").encode())
+            file.flush()
+            run("curl", "-sS", "--user", f"{user}:{PASSWORD}", f"imap://{pair.b.imap}/Drafts", "-T", file.name)
+        self.assertEqual(len(search(pair.a, user, "SUBJECT", "uploaded", mailbox_name="Drafts")), 1)
+
+
+@needs("mbsync")
+class Mbsync(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def sync(self, node, user):
+        host, port = host_port(node.imap)
+        config = os.path.join(self.directory, "mbsyncrc")
+        os.makedirs(self.directory + "/mail", exist_ok=True)
+        with open(config, "w") as file:
+            file.write(f"IMAPAccount gemel\nHost {host}\nPort {port}\nUser {user}\nPass {PASSWORD}\nSSLType None\n"
+                       "AuthMechs LOGIN\n\nIMAPStore far\nAccount gemel\n\n"
+                       f"MaildirStore near\nPath {self.directory}/mail/\nInbox {self.directory}/mail/INBOX\n"
+                       "SubFolders Verbatim\n\n"
+                       "Channel all\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\nSyncState *\n")
+        return run("mbsync", "-c", config, "-a")
+
+    def test_two_way_sync_with_both_nodes(self):
+        user = pair.accounts[5]
+        deliver(pair.a, user, *(letter(f"far {i}") for i in range(20)))
+        self.sync(pair.a, user)
+        near = mailbox.Maildir(self.directory + "/mail/INBOX", create=False)
+        self.assertEqual(sorted(m["Subject"] for m in near), sorted(f"far {i}" for i in range(20)))
+        # Changes on both sides, synced through the other node.
+        for key, message in near.items():
+            if message["Subject"] == "far 3":
+                message.add_flag("F")
+                message.set_subdir("cur")
+                near[key] = message
+            if message["Subject"] == "far 4":
+                near.remove(key)
+        near.add(letter("near").replace("\r\n", "\n"))
+        near.flush()
+        client = pair.a.imap_client(user)
+        client.must("select", "INBOX")
+        seven = client.must("uid", "SEARCH", "SUBJECT", '"far 7"')[0].split()[0].decode()
+        client.must("uid", "STORE", seven, "+FLAGS", "(\\Answered)")
+        client.logout()
+        self.sync(pair.b, user)
+        for node in pair.nodes:
+            self.assertEqual(len(search(node, user, "FLAGGED", "SUBJECT", '"far 3"')), 1)
+            self.assertEqual(search(node, user, "SUBJECT", '"far 4"'), [])
+            self.assertEqual(len(search(node, user, "SUBJECT", "near")), 1)
+        answered = [m["Subject"] for m in mailbox.Maildir(self.directory + "/mail/INBOX", create=False)
+                    if "R" in m.get_flags()]
+        self.assertEqual(answered, ["far 7"])
+        # Nothing is left to do, at either node.
+        before = sorted(glob.glob(self.directory + "/mail/INBOX/cur/*"))
+        self.sync(pair.a, user)
+        self.sync(pair.b, user)
+        self.assertEqual(sorted(glob.glob(self.directory + "/mail/INBOX/cur/*")), before)
+
+
+@needs("mutt")
+class Mutt(unittest.TestCase):
+    def test_reads_and_flags_in_batch(self):
+        user = pair.accounts[6]
+        deliver(pair.a, user, letter("for mutt", "Words to be found.\r\n"), letter("to be deleted"))
+        for node in pair.nodes:
+            host, port = host_port(node.imap)
+            home = tempfile.mkdtemp()
+            self.addCleanup(shutil.rmtree, home)
+            folder = f"imap://{user.replace('@', '%40')}:{PASSWORD}@{host}:{port}/INBOX"
+            saved = os.path.join(home, "saved")
+            settings = ("set ssl_starttls=no ssl_force_tls=no confirmappend=no confirmcreate=no quit=yes delete=yes "
+                        "resolve=no mbox_type=mbox move=no")
+            # Keys as typed: tag all, copy the tagged to a file, flag the tagged, leave.
+            subprocess.run(["mutt", "-n", "-F", "/dev/null", "-e", settings, "-e",
+                            f"push '<tag-pattern>~A<enter><tag-prefix><copy-message>{saved}<enter><tag-prefix>"
+                            "<flag-message><sync-mailbox><quit>'", "-f", folder],
+                           env={**os.environ, "HOME": home, "TERM": "dumb"}, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60, check=False)
+            got = [m["Subject"] for m in mailbox.mbox(saved)]
+            self.assertEqual(got, ["for mutt", "to be deleted"])
+            self.assertEqual(len(search(node, user, "FLAGGED")), 2)
+            client = node.imap_client(user)
+            client.must("select", "INBOX")
+            client.must("uid", "STORE", "1:*", "-FLAGS", "(\\Flagged)")
+            client.logout()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def inject(port, user, subjects):
+    """Gives letters to an MTA, as another host would."""
+    import smtplib
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="other.example.test", timeout=30) as client:
+        for subject in subjects:
+            client.sendmail("remote@demo.example.test", [user], letter(subject, ".dot\r\n" + "line\r\n" * 200))
+
+
+@needs("postfix")
+@unittest.skipUnless(os.geteuid() == 0, "Postfix must be started by root")
+class PostfixAsRelay(unittest.TestCase):
+    """Postfix takes mail and hands it on by LMTP, to the other node where the first is away (docs/postfix-exim.md)."""
+
+    SERVICES = """
+127.0.0.1:{port} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+error unix - - n - - error
+retry unix - - n - - error
+lmtp unix - - n - - lmtp
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="gemel-postfix-")
+        os.chmod(self.directory, 0o755)
+        self.addCleanup(shutil.rmtree, self.directory, True)
+        self.port = free_port()
+        config = self.directory + "/config"
+        for name in ("config", "queue", "data"):
+            os.mkdir(f"{self.directory}/{name}", 0o755)
+        owner = pwd.getpwnam("postfix")
+        os.chown(self.directory + "/data", owner.pw_uid, owner.pw_gid)
+        (host_a, port_a), (host_b, port_b) = host_port(pair.a.lmtp), host_port(pair.b.lmtp)
+        with open(config + "/main.cf", "w") as file:
+            file.write(f"""compatibility_level = 3.6
+queue_directory = {self.directory}/queue
+data_directory = {self.directory}/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file = {self.directory}/maillog
+maillog_file_prefixes = {self.directory}
+myhostname = mta.example.test
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mydestination =
+alias_maps =
+alias_database =
+virtual_mailbox_domains = example.test
+virtual_transport = lmtp:inet:{host_a}:{port_a}
+lmtp_fallback_relay = inet:{host_b}:{port_b}
+smtpd_relay_restrictions = reject_unauth_destination
+smtpd_recipient_restrictions =
+minimal_backoff_time = 1s
+maximal_backoff_time = 2s
+queue_run_delay = 1s
+transport_retry_time = 1s
+""")
+        with open(config + "/master.cf", "w") as file:
+            file.write(self.SERVICES.format(port=self.port))
+        self.config = config
+        run("postfix", "-c", config, "start")
+        self.addCleanup(run, "postfix", "-c", config, "stop", check=False)
+
+    def queue(self):
+        return run("postqueue", "-c", self.config, "-p", check=False).stdout
+
+    def log(self):
+        with open(self.directory + "/maillog", errors="replace") as log:
+            return log.read()
+
+    def test_relays_to_one_node_and_to_the_other_when_that_is_gone(self):
+        user = pair.accounts[7]
+        first = [f"postfix {i}" for i in range(20)]
+        inject(self.port, user, first)
+        wait_until(lambda: "empty" in self.queue(), 60, f"Postfix's queue is empty:\n{self.log()}")
+        for node in pair.nodes:
+            self.assertEqual(len(search(node, user, "SUBJECT", "postfix")), 20, self.log())
+        pair.a.kill()
+        try:
+            inject(self.port, user, [f"postfix while a is gone {i}" for i in range(10)])
+            wait_until(lambda: "empty" in self.queue(), 60, f"Postfix's queue is empty:\n{self.log()}")
+        finally:
+            pair.a.start()
+        pair.wait_quiet()
+        for node in pair.nodes:
+            self.assertEqual(len(search(node, user, "SUBJECT", '"postfix while a is gone"')), 10, self.log())
+        self.assertEqual(pair.a.digests(), pair.b.digests())
+
+
+def find_exim(directory):
+    """Exim's program: GEMEL_EXIM, one that is installed, or the one in Debian's package, unpacked (Exim and Postfix
+    cannot be installed together)."""
+    for path in (os.environ.get("GEMEL_EXIM"), shutil.which("exim4", path="/usr/sbin:/usr/bin")):
+        if path and os.path.exists(path):
+            return path
+    done = subprocess.run(["apt-get", "download", "exim4-daemon-light"], cwd=directory, capture_output=True, text=True,
+                          timeout=120, check=False)
+    packages = glob.glob(directory + "/exim4-daemon-light*.deb")
+    if done.returncode or not packages:
+        return None
+    run("dpkg", "-x", packages[0], directory + "/exim")
+    path = directory + "/exim/usr/sbin/exim4"
+    return path if run(path, "-bV", check=False).returncode == 0 else None
+
+
+@unittest.skipUnless(os.geteuid() == 0, "Exim must be started by root")
+class EximAsRelay(unittest.TestCase):
+    def test_relays_to_one_node_and_to_the_other_when_that_is_gone(self):
+        directory = tempfile.mkdtemp(prefix="gemel-exim-")
+        os.chmod(directory, 0o755)
+        self.addCleanup(shutil.rmtree, directory, True)
+        exim = find_exim(directory)
+        if not exim:
+            self.skipTest("Exim is not installed and its package cannot be had or run here")
+        try:
+            owner = pwd.getpwnam("Debian-exim")
+        except KeyError:
+            run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "--user-group",
+                "Debian-exim")
+            owner = pwd.getpwnam("Debian-exim")
+        port = free_port()
+        for name in ("spool", "log"):
+            os.mkdir(f"{directory}/{name}", 0o750)
+            os.chown(f"{directory}/{name}", owner.pw_uid, owner.pw_gid)
+        config = directory + "/exim.conf"
+        (host_a, port_a), (host_b, port_b) = host_port(pair.a.lmtp), host_port(pair.b.lmtp)
+        with open(config, "w") as file:
+            file.write(f"""primary_hostname = mta.example.test
+spool_directory = {directory}/spool
+log_file_path = {directory}/log/%slog
+exim_user = Debian-exim
+exim_group = Debian-exim
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {port}
+pid_file_path = {directory}/spool/exim.pid
+tls_advertise_hosts =
+acl_smtp_rcpt = check_rcpt
+keep_environment =
+begin acl
+check_rcpt:
+  accept domains = example.test
+  deny message = relay not permitted
+begin routers
+gemel:
+  driver = manualroute
+  domains = example.test
+  transport = gemel_lmtp
+  route_list = * "{host_a}::{port_a}:{host_b}::{port_b}" byname
+  self = send
+  host_find_failed = defer
+begin transports
+gemel_lmtp:
+  driver = smtp
+  protocol = lmtp
+  allow_localhost
+  hosts_randomize = false
+begin retry
+* * F,10m,1s
+""")
+        os.chmod(config, 0o644)
+        daemon = subprocess.Popen([exim, "-C", config, "-bdf", "-q1s"], stderr=subprocess.PIPE, text=True,
+                                  start_new_session=True)
+        try:
+            def listens():
+                if daemon.poll() is not None:
+                    raise AssertionError(f"exim ended: {daemon.stderr.read()}")
+                with socket.socket() as s:
+                    return s.connect_ex(("127.0.0.1", port)) == 0
+            wait_until(listens, 20, "Exim listens")
+            user = pair.accounts[0]
+
+            def arrived(node, subject, count):
+                return lambda: len(search(node, user, "SUBJECT", f'"{subject}"')) == count
+
+            def log():
+                return "".join(open(path).read() for path in glob.glob(directory + "/log/*"))
+            inject(port, user, [f"exim {i}" for i in range(10)])
+            for node in pair.nodes:
+                wait_until(arrived(node, "exim", 10), 60, f"Exim delivers:\n{log()}")
+            pair.a.kill()
+            try:
+                inject(port, user, [f"exim while a is gone {i}" for i in range(5)])
+                wait_until(lambda: log().count("Completed") == 15, 60, f"Exim delivers to b:\n{log()}")
+            finally:
+                pair.a.start()
+            pair.wait_quiet()
+            for node in pair.nodes:
+                self.assertEqual(len(search(node, user, "SUBJECT", '"exim while a is gone"')), 5, log())
+        finally:
+            daemon.terminate()
+            daemon.wait(20)
+            daemon.stderr.close()
+
+
+if __name__ == "__main__":
+    unittest.main()

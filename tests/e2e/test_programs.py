@@ -1,0 +1,289 @@
+"""gemel and gemeld as an administrator meets them."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+from pair import BIN, SOURCE, Pair, host_port, letter, run, wait_until
+
+GEMEL = os.path.join(BIN, "gemel")
+GEMELD = os.path.join(BIN, "gemeld")
+pair = None
+
+
+def setUpModule():
+    global pair
+    pair = Pair(accounts=2)
+
+
+def tearDownModule():
+    if pair:
+        pair.stop()
+
+
+def gemel(*arguments, node=None, **keywords):
+    """(exit status, output)"""
+    config = ["--config", (node or pair.a).config]
+    done = run(GEMEL, *config, *arguments, check=False, **keywords)
+    return done.returncode, done.stdout
+
+
+class ExitStatus(unittest.TestCase):
+    def test_used_wrongly(self):
+        for arguments in ((), ("frobnicate",), ("account",), ("account", "add"), ("pair", "address-without-token"),
+                          ("home", "set", "user0@example.test", "2")):
+            done = run(GEMEL, *arguments, check=False)
+            self.assertEqual(done.returncode, 2, (arguments, done.stdout))
+
+    def test_help_and_version(self):
+        for program in (GEMEL, GEMELD):
+            self.assertIn("--config", run(program, "--help"))
+            self.assertRegex(run(program, "--version"), r"^\d+\.\d+\.\d+")
+
+    def test_unknown_key_is_refused_with_file_and_line(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write("[node]\n[link]\nhartbeat = \"1s\"\n")
+            file.flush()
+            done = run(GEMEL, "check-config", "--config", file.name, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"{file.name}:3: unknown key hartbeat in [link]; did you mean heartbeat?", done.stdout)
+            done = run(GEMELD, "--config", file.name, check=False)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(f"{file.name}:3:", done.stdout)
+
+    def test_no_daemon(self):
+        with tempfile.TemporaryDirectory() as directory:
+            config = os.path.join(directory, "gemeld.toml")
+            with open(config, "w") as file:
+                file.write(f'[node]\nadmin_socket = "{directory}/admin"\ndata_directory = "{directory}/data"\n')
+            done = run(GEMEL, "--config", config, "status", check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("is gemeld running?", done.stdout)
+            done = run(GEMELD, "--config", config, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("gemel init", done.stdout)
+            self.assertEqual(run(GEMEL, "--config", config, "init", check=False).returncode, 0)
+            again = run(GEMEL, "--config", config, "init", check=False)
+            self.assertEqual(again.returncode, 1)
+            self.assertIn("is a node already", again.stdout)
+
+    def test_two_daemons_on_one_directory(self):
+        done = run(GEMELD, "--config", pair.a.config, check=False)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertTrue(pair.a.status())
+
+
+class Status(unittest.TestCase):
+    def test_json_has_what_monitoring_needs(self):
+        pair.wait_quiet()
+        code, text = gemel("status", "--json")
+        self.assertEqual(code, 0, text)
+        status = json.loads(text)
+        for name in ("node", "place", "incarnation", "generation", "state", "peer_connected", "clock", "peer_clock",
+                     "lag_records_out", "lag_bytes_out", "unprotected", "unprotected_since_s", "accounts_homed_here",
+                     "journal_bytes", "journal_oldest", "checkpoint_position", "problems", "policy",
+                     "last_contact_ms", "free_bytes", "key_fingerprint", "peer_key_fingerprint"):
+            self.assertIn(name, status)
+        self.assertEqual(status["state"], "paired")
+        self.assertEqual(status["accounts"], 2)
+
+    def test_text(self):
+        code, text = gemel("status", node=pair.b)
+        self.assertEqual(code, 0, text)
+        self.assertRegex(text, r"state +paired")
+
+
+class Accounts(unittest.TestCase):
+    def login(self, node, user, password):
+        client = node.imap_client()
+        try:
+            client.login(user, password)
+            client.logout()
+            return True
+        except client.error:
+            client.shutdown()
+            return False
+
+    def test_life_of_an_account(self):
+        user = "life@example.test"
+        self.assertEqual(gemel("account", "add", user, input="first\n"), (0, ""))
+        code, text = gemel("account", "add", user, input="first\n")
+        self.assertEqual(code, 1, text)
+        self.assertIn(user, gemel("account", "list", node=pair.b)[1])
+        for node in pair.nodes:
+            self.assertTrue(self.login(node, user, "first"))
+        self.assertEqual(gemel("account", "set-password", user, input="second\n", node=pair.b), (0, ""))
+        for node in pair.nodes:
+            self.assertFalse(self.login(node, user, "first"))
+            self.assertTrue(self.login(node, user, "second"))
+        self.assertEqual(gemel("account", "disable", user), (0, ""))
+        for node in pair.nodes:
+            self.assertFalse(self.login(node, user, "second"))
+        self.assertEqual(gemel("account", "enable", user), (0, ""))
+        self.assertTrue(self.login(pair.b, user, "second"))
+
+    def test_import_of_a_passwd_file(self):
+        with tempfile.NamedTemporaryFile("w") as file:
+            digest = run("openssl", "passwd", "-6", "imported").strip()
+            file.write(f"# a comment\nimp@example.test:{{SHA512-CRYPT}}{digest}::::::\n")
+            file.flush()
+            code, text = gemel("account", "import", file.name)
+        self.assertEqual(code, 0, text)
+        self.assertTrue(self.login(pair.b, "imp@example.test", "imported"))
+
+    def test_unknown_scheme_is_refused(self):
+        code, text = gemel("account", "add", "x@example.test", "--hash", "{ROT13}cnff")
+        self.assertNotEqual(code, 0)
+        self.assertIn("ROT13", text)
+
+    def test_domain_alias_and_alias(self):
+        user = pair.accounts[0]
+        self.assertEqual(gemel("domain", "alias", "other.test", "example.test"), (0, ""))
+        self.assertEqual(gemel("alias", "set", "all@example.test", *pair.accounts), (0, ""))
+        self.assertIn("other.test", gemel("domain", "list", node=pair.b)[1])
+        self.assertIn("all@example.test", gemel("alias", "list", node=pair.b)[1])
+        with pair.b.smtp_client() as client:
+            client.sendmail("s@demo.example.test", ["user0@other.test", "all@example.test"], letter("by alias"))
+        for name in pair.accounts:
+            client = pair.a.imap_client(name)
+            client.must("select", "INBOX", True)
+            self.assertNotEqual(client.must("search", None, "SUBJECT", '"by alias"')[0], b"", name)
+            client.logout()
+        self.assertEqual(gemel("alias", "set", "all@example.test"), (0, ""))
+        self.assertNotIn("all@", gemel("alias", "list")[1])
+
+    def test_home_moves_and_the_mail_stays(self):
+        user = pair.accounts[1]
+        with pair.a.lmtp_client() as client:
+            client.sendmail("s@demo.example.test", [user], letter("before the move"))
+        before = {a["name"]: a for a in json.loads(gemel("account", "list", "--json")[1])}[user]["home_place"]
+        self.assertEqual(gemel("home", "set", user, str(1 - before)), (0, ""))
+        pair.wait_quiet()
+        for node in pair.nodes:
+            text = gemel("home", "list", node=node)[1]
+            self.assertRegex(text, rf"{re.escape(user)} +{1 - before}")
+            client = node.imap_client(user)
+            client.must("select", "INBOX")
+            self.assertNotEqual(client.must("search", None, "SUBJECT", '"before the move"')[0], b"")
+            client.logout()
+        self.assertEqual(pair.a.digests(), pair.b.digests())
+
+
+class Daemon(unittest.TestCase):
+    def test_sigterm_ends_within_ten_seconds_and_keeps_all(self):
+        user = pair.accounts[0]
+        with pair.b.lmtp_client() as client:
+            client.sendmail("s@demo.example.test", [user], letter("before the stop"))
+        open_client = pair.b.imap_client(user)
+        open_client.must("select", "INBOX")
+        begun = time.monotonic()
+        pair.b.kill(signal.SIGTERM)
+        self.assertLess(time.monotonic() - begun, 10)
+        self.assertIn(b"BYE", open_client.readline())
+        open_client.shutdown()
+        pair.b.start()
+        pair.wait_quiet()
+        client = pair.b.imap_client(user)
+        client.must("select", "INBOX", True)
+        self.assertNotEqual(client.must("search", None, "SUBJECT", '"before the stop"')[0], b"")
+        client.logout()
+
+    def test_sighup_keeps_it_running(self):
+        os.kill(pair.a.pid, signal.SIGHUP)
+        wait_until(lambda: "certificates-reloaded" in open(pair.a.log).read(), 10, "the reload is logged")
+        self.assertTrue(pair.a.status())
+
+    def test_mail_and_sockets_are_private(self):
+        for path in (pair.a.data_directory + "/node/identity.json", pair.a.data_directory + "/node/key.pem", pair.a.admin):
+            self.assertEqual(os.stat(path).st_mode & 0o077, 0, path)
+
+    def test_log_has_no_password_and_no_letter(self):
+        with pair.a.lmtp_client() as client:
+            client.sendmail("s@demo.example.test", [pair.accounts[0]], letter("log", "secret words of a letter\r\n"))
+        client = pair.a.imap_client()
+        with self.assertRaises(client.error):
+            client.login(pair.accounts[0], "secret-wrong-password")
+        client.shutdown()
+        for node in pair.nodes:
+            with open(node.log) as log:
+                text = log.read()
+            self.assertNotIn("secret words", text)
+            self.assertNotIn("secret-wrong-password", text)
+
+
+class Documents(unittest.TestCase):
+    def test_example_configuration_is_what_the_program_says(self):
+        with open(os.path.join(SOURCE, "packaging", "gemeld.toml")) as file:
+            self.assertEqual(file.read(), run(GEMEL, "check-config", "--example"))
+
+    def test_man_page_lists_the_keys_as_the_program_does(self):
+        with open(os.path.join(SOURCE, "docs", "man", "gemeld.toml.5")) as file:
+            self.assertIn(run(GEMEL, "check-config", "--man"), file.read())
+
+    def test_man_page_names_every_subcommand(self):
+        def names(*arguments):
+            text = run(GEMEL, *arguments, "--help").split("Subcommands:")
+            return re.findall(r"^  ([a-z-]+)  ", text[1], re.M) if len(text) == 2 else []
+        with open(os.path.join(SOURCE, "docs", "man", "gemel.1")) as file:
+            page = file.read().replace("\\-", "-")
+        top = names()
+        self.assertIn("status", top)
+        for name in top:
+            for full in [f"{name} {sub}" for sub in names(name)] or [name]:
+                self.assertRegex(page, rf'(?m)^\.BR? "?gemel {full}["\s]')
+
+
+@unittest.skipUnless(shutil.which("openssl"), "needs openssl")
+class Reload(unittest.TestCase):
+    def test_a_new_certificate_is_served_after_sighup_and_a_bad_one_is_not(self):
+        directory = tempfile.mkdtemp()
+        try:
+            config = os.path.join(directory, "gemeld.toml")
+            def certificate(name):
+                run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-subj", f"/CN={name}", "-keyout", directory + "/key.pem", "-out", directory + "/cert.pem")
+            certificate("first.example.test")
+            with open(config, "w") as file:
+                file.write(f'[node]\ndata_directory = "{directory}/data"\nadmin_socket = "{directory}/admin"\n'
+                           f'[link]\nlisten = []\n[smtp]\nlisten = []\n[lmtp]\nlisten = []\nsocket = ""\n'
+                           f'[imap]\nlisten = []\nlisten_tls = ["127.0.0.1:0"]\n'
+                           f'[tls]\ncertificate = "{directory}/cert.pem"\nkey = "{directory}/key.pem"\n')
+            run(GEMEL, "--config", config, "init")
+            log_path = directory + "/log"
+            with open(log_path, "wb") as log:
+                process = subprocess.Popen([GEMELD, "--config", config], stderr=log)
+            try:
+                def port():
+                    found = re.search(r"listener=imaps.*?address=127.0.0.1:(\d+)", open(log_path).read())
+                    return found and found.group(1)
+                number = wait_until(port, 20, "the port in the log")
+                def name_shown():
+                    text = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{number}"], input="",
+                                          capture_output=True, text=True).stdout
+                    return re.search(r"subject=CN = (\S+)", text).group(1)
+                wait_until(lambda: "serving" in open(log_path).read(), 20, "it serves")
+                self.assertEqual(name_shown(), "first.example.test")
+                certificate("second.example.test")
+                process.send_signal(signal.SIGHUP)
+                wait_until(lambda: "certificates-reloaded" in open(log_path).read(), 10, "reload")
+                self.assertEqual(name_shown(), "second.example.test")
+                with open(directory + "/cert.pem", "w") as file:
+                    file.write("no certificate")
+                process.send_signal(signal.SIGHUP)
+                wait_until(lambda: "certificates-not-reloaded" in open(log_path).read(), 10, "refusal")
+                self.assertEqual(name_shown(), "second.example.test")
+            finally:
+                process.terminate()
+                self.assertEqual(process.wait(15), 0)
+        finally:
+            shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    unittest.main()
