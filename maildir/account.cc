@@ -116,7 +116,7 @@ void Account::EndUnit(const journal::VectorClock& applied) {
 
 bool Account::has_work() const {
   return !rows_.empty() || !structures_.empty() || new_clock_ || !names_.empty() || !gone_.empty() ||
-         !dropped_.empty();
+         !dropped_.empty() || !emptied_.empty();
 }
 
 std::vector<uint16_t> Account::KeywordIndexes(const MailboxId& mailbox, const std::vector<std::string>& names) {
@@ -166,7 +166,7 @@ absl::Status Account::Do(const PutMailbox& op) {
   return absl::OkStatus();
 }
 
-// The directory goes in FlushNames, behind the files of the mailbox's expunged messages.
+// The directory goes in RemoveEmptied, when it is durable that what was moved out of it is elsewhere.
 absl::Status Account::Do(const DropMailbox& op) {
   See(op.modseq);
   mailboxes_.erase(op.mailbox);
@@ -220,8 +220,8 @@ absl::Status Account::Do(const CopyMessage& op) {
   Message source = op.message;
   source.dot = op.source;
   source.uid = 0;
-  const absl::Status status = WithFile(op.from, source, op.keywords,
-                                       [&](const std::string& from) { return files_.LinkOver(from, *to); });
+  const absl::Status status =
+      WithFile(op.from, source, op.keywords, [&](const std::string& from) { return files_.LinkOver(from, *to); });
   if (absl::IsNotFound(status)) {
     journal::Log(LogLevel::kWarning, "file to copy is missing", {{"account", name_}, {"to", *to}});
   } else if (!status.ok()) {
@@ -253,8 +253,7 @@ absl::Status Account::Do(const MoveMessage& op) {
     flag_rows_.erase(flags);
   }
   See(op.vanished_modseq);
-  rows_.emplace_back(
-      GoneRow{.mailbox = op.from, .uid = op.old_uid, .modseq = op.vanished_modseq, .expunged = false});
+  rows_.emplace_back(GoneRow{.mailbox = op.from, .uid = op.old_uid, .modseq = op.vanished_modseq, .expunged = false});
   AddMessageRow(op.to, op.message, op.keywords, /*renames_file=*/false);
   return absl::OkStatus();
 }
@@ -356,8 +355,8 @@ void Account::Note(const FileChanges& changes) {
   for (const auto& change : changes.changes) {
     if (const auto* gone = std::get_if<StoredMessage>(&change)) {
       const auto lagging = names_.find(gone->message.dot);
-      gone_.push_back({.mailbox = gone->mailbox,
-                       .on_disk = lagging == names_.end() ? path_of(*gone) : lagging->second.on_disk});
+      gone_.push_back(
+          {.mailbox = gone->mailbox, .on_disk = lagging == names_.end() ? path_of(*gone) : lagging->second.on_disk});
       if (lagging != names_.end()) names_.erase(lagging);
       continue;
     }
@@ -365,9 +364,11 @@ void Account::Note(const FileChanges& changes) {
     const Dot& dot = renamed.after.message.dot;
     auto lagging = names_.find(dot);
     if (lagging == names_.end()) {
-      lagging = names_.try_emplace(dot, Lagging{.mailbox = renamed.after.mailbox,
-                                                .on_disk = path_of(renamed.before),
-                                                .target = {}}).first;
+      lagging =
+          names_
+              .try_emplace(dot,
+                           Lagging{.mailbox = renamed.after.mailbox, .on_disk = path_of(renamed.before), .target = {}})
+              .first;
     }
     lagging->second.target = path_of(renamed.after);
     if (lagging->second.target == lagging->second.on_disk) names_.erase(lagging);
@@ -395,11 +396,18 @@ absl::StatusOr<bool> Account::FlushNames(size_t count) {
     if (path == nullptr) continue;
     if (absl::Status s = files_.Expunge(*path + "/" + gone_.front().on_disk, day); !s.ok()) return s;
   }
-  for (; count > 0 && !dropped_.empty(); dropped_.pop_front()) {
-    --count;
-    if (absl::Status s = files_.RemoveMailbox(dropped_.front(), day); !s.ok()) return s;
+  if (!names_.empty() || !gone_.empty()) return true;
+  emptied_.insert(emptied_.end(), dropped_.begin(), dropped_.end());
+  dropped_.clear();
+  return false;
+}
+
+absl::Status Account::RemoveEmptied() {
+  for (; !emptied_.empty(); emptied_.pop_back()) {
+    if (mailboxes_.find(emptied_.back()) != mailboxes_.end()) continue;  // made again meanwhile, by a replay
+    if (absl::Status s = files_.RemoveMailbox(emptied_.back(), Today()); !s.ok()) return s;
   }
-  return !names_.empty() || !gone_.empty() || !dropped_.empty();
+  return absl::OkStatus();
 }
 
 // ---- the whole account ----
@@ -457,9 +465,7 @@ absl::Status Account::Rewrite(const AccountState& state) {
   return absl::OkStatus();
 }
 
-absl::Status Account::PruneStructures() {
-  return index_ == nullptr ? absl::OkStatus() : index_->PruneStructures();
-}
+absl::Status Account::PruneStructures() { return index_ == nullptr ? absl::OkStatus() : index_->PruneStructures(); }
 
 std::optional<std::string> Account::Structure(const Guid& guid) {
   const auto waiting = structures_.find(guid);
@@ -490,8 +496,7 @@ absl::Status Account::WithFile(const MailboxId& mailbox, const Message& message,
   }
   if (attempt(RelativePath(message, KeywordIndexes(mailbox, keywords)))) return status;
   // The name may be that of an older row: in the index, or in one that waits.
-  if (message.uid != 0 && (index_ != nullptr || (!fresh_ && OpenIndex(Index::Create::kNo).ok())) &&
-      index_ != nullptr) {
+  if (message.uid != 0 && (index_ != nullptr || (!fresh_ && OpenIndex(Index::Create::kNo).ok())) && index_ != nullptr) {
     auto row = index_->FindMessage(mailbox, message.uid);
     if (row.ok() && *row && (*row)->message.dot == message.dot &&
         attempt(RelativePath((*row)->message, KeywordIndexes(mailbox, (*row)->keywords)))) {
@@ -504,8 +509,9 @@ absl::Status Account::WithFile(const MailboxId& mailbox, const Message& message,
     if (attempt(RelativePath(row->message, KeywordIndexes(mailbox, row->keywords)))) return status;
   }
   const auto found = files_.ScanFor(*directory_path, MaildirBaseName(message));
-  return found ? use(*found) : absl::NotFoundError(fmt::format("{}: no file {} in {}", name_, MaildirBaseName(message),
-                                                               *directory_path));
+  return found ? use(*found)
+               : absl::NotFoundError(
+                     fmt::format("{}: no file {} in {}", name_, MaildirBaseName(message), *directory_path));
 }
 
 absl::StatusOr<std::unique_ptr<journal::File>> Account::OpenMessage(const MailboxId& mailbox, const Message& message) {
@@ -516,8 +522,8 @@ absl::StatusOr<std::unique_ptr<journal::File>> Account::OpenMessage(const Mailbo
     if (opened.ok()) file = *std::move(opened);
     return opened.status();
   };
-  const absl::Status status = mailbox.empty() ? open(files_.SpoolPath(MaildirBaseName(message)))
-                                              : WithFile(mailbox, message, {}, open);
+  const absl::Status status =
+      mailbox.empty() ? open(files_.SpoolPath(MaildirBaseName(message))) : WithFile(mailbox, message, {}, open);
   if (!status.ok()) return status;
   return file;
 }

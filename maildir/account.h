@@ -50,6 +50,9 @@ class Account {
   absl::Status FlushRows();
   // At most about `count` renames; true: there may be more.
   absl::StatusOr<bool> FlushNames(size_t count);
+  // Removes the directories of dropped mailboxes that FlushNames has left behind. Only after a sync: else a power cut
+  // could keep the removal and lose the rename that brought a message out of it.
+  absl::Status RemoveEmptied();
 
   absl::StatusOr<AccountState> Load();
   absl::Status Rewrite(const AccountState& state);
@@ -132,7 +135,8 @@ class Account {
 
   absl::flat_hash_map<Dot, Lagging> names_;
   std::deque<Gone> gone_;
-  std::deque<MailboxId> dropped_;
+  std::vector<MailboxId> dropped_;
+  std::vector<MailboxId> emptied_;  // dropped, and FlushNames is through with their files
 };
 
 }  // namespace gemel::maildir

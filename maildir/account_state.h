@@ -56,10 +56,10 @@ struct Mailbox {
   Uid uid_next = 1;  // state: never goes down
   ModSeq highest_modseq = 0;
   SpecialUse special_use = SpecialUse::kNone;
-  std::vector<std::string> keywords;                 // in the order of first use; the first 26 have Maildir letters
+  std::vector<std::string> keywords;                    // in the order of first use; the first 26 have Maildir letters
   std::vector<std::vector<uint16_t>> keyword_sets{{}};  // sorted indexes into keywords; [0] is empty
-  std::vector<Message> messages;                     // sorted by uid
-  std::vector<Vanished> vanished;                    // in the order in which they went
+  std::vector<Message> messages;                        // sorted by uid
+  std::vector<Vanished> vanished;                       // in the order in which they went
   absl::flat_hash_map<Dot, Uid> by_dot;
 
   Message* Find(Uid uid);
@@ -83,13 +83,13 @@ struct Unplaced {
 
 struct AccountState {
   AccountId id;
-  std::string name;          // "ann@example.test", as created
-  ModSeq highest_modseq = 0; // the counter is the account's (decision 5)
+  std::string name;           // "ann@example.test", as created
+  ModSeq highest_modseq = 0;  // the counter is the account's (decision 5)
   uint32_t last_uid_validity = 0;
   std::map<MailboxId, Mailbox> mailboxes;
-  std::set<std::string> subscriptions;      // names
+  std::set<std::string> subscriptions;  // names
   std::map<Dot, Unplaced> unplaced;
-  journal::VectorClock applied;             // the node's applied clock when this state was stored
+  journal::VectorClock applied;  // the node's applied clock when this state was stored
 
   Mailbox* Find(const MailboxId& mailbox);
   const Mailbox* Find(const MailboxId& mailbox) const;

@@ -232,6 +232,7 @@ absl::Status DiskStore::FlushAll(const AccountId& id) {
 
 // The position is taken first: what is worked off meanwhile may become durable too, which replay does not mind.
 absl::StatusOr<CheckpointInfo> DiskStore::Checkpoint() {
+  const std::lock_guard one_at_a_time(checkpoint_mutex_);
   SpoolMark mark = queue_.reached();
   if (const auto open_body = spool_.oldest(); open_body && open_body->position < mark.position) mark = *open_body;
   std::vector<AccountId> dirty;
@@ -249,9 +250,17 @@ absl::StatusOr<CheckpointInfo> DiskStore::Checkpoint() {
       return s;
     }
   }
-  if (absl::Status s = disk_.SyncFileSystem(options_.root); !s.ok()) return s;
   CheckpointInfo info{.position = mark.position, .applied = *mark.applied};
-  if (absl::Status s = WriteCheckpoint(disk_, options_.root, info); !s.ok()) return s;
+  absl::Status status = disk_.SyncFileSystem(options_.root);
+  if (status.ok()) status = WriteCheckpoint(disk_, options_.root, info);
+  for (const AccountId& id : dirty) {
+    auto account = Find(id);
+    if (!account.ok()) continue;
+    const std::lock_guard lock((*account)->mutex);
+    // A directory that stays is in nobody's way; it goes next time.
+    if (!status.ok() || !(*account)->RemoveEmptied().ok()) MarkDirty(id);
+  }
+  if (!status.ok()) return status;
   const std::lock_guard lock(accounts_mutex_);
   last_checkpoint_ = info;
   return info;

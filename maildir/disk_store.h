@@ -1,7 +1,7 @@
 // The Store over a Disk. See maildir/store.h for what it promises.
 //
-// Locks, outer first: an account's, the spool's (spool_work_), the queue's. None is held over a syncfs, and an account's for one
-// operation or one flush of its index at a time.
+// Locks, outer first: an account's, the spool's (spool_work_), the queue's. None of them is held over a syncfs, and an
+// account's for one operation or one flush of its index at a time.
 #pragma once
 #include <list>
 #include <map>
@@ -62,10 +62,10 @@ class DiskStore : public Store {
   absl::StatusOr<bool> Step(const AccountId& account);
   absl::StatusOr<bool> StepSpool(uint64_t last_batch);
   absl::Status DrainSpool(uint64_t last_batch);
-  absl::Status WorkOff(const AccountId& account);     // all of its queue as of now
+  absl::Status WorkOff(const AccountId& account);  // all of its queue as of now
   // Holds the account while its rows are whole groups; works off the rest of a unit that was begun.
   absl::StatusOr<std::unique_lock<std::mutex>> LockBetweenUnits(Account& account);
-  absl::Status FlushAll(const AccountId& account);    // rows, then names
+  absl::Status FlushAll(const AccountId& account);  // rows, then names
   void MarkDirty(const AccountId& account);
   // Notes that the account's index is in use, and closes the one not used for longest.
   void TouchIndex(const AccountPtr& account);
@@ -83,6 +83,7 @@ class DiskStore : public Store {
   absl::flat_hash_set<AccountId> dirty_;
   CheckpointInfo last_checkpoint_;
 
+  std::mutex checkpoint_mutex_;
   std::mutex handles_mutex_;
   std::list<AccountPtr> handles_;  // last used in front
   absl::flat_hash_map<AccountId, std::list<AccountPtr>::iterator> handle_of_;

@@ -13,8 +13,7 @@ namespace gemel::maildir {
 std::string DovecotUidlist(const Mailbox& mailbox) {
   // 3 V<uidvalidity> N<next uid> G<mailbox guid>, then "<uid> G<guid> :<name without flags>" by UID. The name is the
   // whole base: without its ,S= and ,W= Dovecot silently takes the file for a new one.
-  std::string out =
-      fmt::format("3 V{} N{} G{}\n", mailbox.uid_validity, mailbox.uid_next, mailbox.id.hex());
+  std::string out = fmt::format("3 V{} N{} G{}\n", mailbox.uid_validity, mailbox.uid_next, mailbox.id.hex());
   for (const Message& message : mailbox.messages) {
     out += fmt::format("{} G{} :{}\n", message.uid, message.guid.hex(), MaildirBaseName(message));
   }

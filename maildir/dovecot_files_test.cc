@@ -44,8 +44,9 @@ class DovecotFilesTest : public testing::Test {
     const std::string group = root ? "nogroup" : std::to_string(getegid());
     std::ofstream(root_ + "/dovecot.conf")
         << "base_dir = " << root_ << "/run\nstate_dir = " << root_ << "/run\nlog_path = " << root_ << "/log\n"
-        << "default_internal_user = " << user << "\ndefault_login_user = " << user << "\ndefault_internal_group = "
-        << group << "\nmail_location = maildir:" << root_ << "/copy\nmail_uid = " << user << "\nmail_gid = " << group
+        << "default_internal_user = " << user << "\ndefault_login_user = " << user
+        << "\ndefault_internal_group = " << group << "\nmail_location = maildir:" << root_
+        << "/copy\nmail_uid = " << user << "\nmail_gid = " << group
         << "\nfirst_valid_uid = 1\nfirst_valid_gid = 0\nssl = no\nmail_plugins = listescape\nprotocols = imap\n"
         << "namespace inbox {\n  inbox = yes\n  separator = /\n}\n";
     std::ofstream(root_ + "/commands") << commands;
@@ -71,10 +72,10 @@ TEST_F(DovecotFilesTest, FormatsAreAsDovecotWritesThem) {
   model_.Deliver(inbox, "x\n");
   model_.Deliver(inbox, "y\n", journal::kSeen, {"$Junk", "later"});
   const Mailbox& mailbox = *model_.state.Find(inbox);
-  EXPECT_EQ(DovecotUidlist(mailbox),
-            "3 V2 N3 G" + inbox.hex() + "\n1 G" + mailbox.messages[0].guid.hex() + " :" +
-                MaildirBaseName(mailbox.messages[0]) + "\n2 G" + mailbox.messages[1].guid.hex() + " :" +
-                MaildirBaseName(mailbox.messages[1]) + "\n");
+  EXPECT_EQ(DovecotUidlist(mailbox), "3 V2 N3 G" + inbox.hex() + "\n1 G" + mailbox.messages[0].guid.hex() + " :" +
+                                         MaildirBaseName(mailbox.messages[0]) + "\n2 G" +
+                                         mailbox.messages[1].guid.hex() + " :" + MaildirBaseName(mailbox.messages[1]) +
+                                         "\n");
   EXPECT_EQ(DovecotKeywords(mailbox), "0 $Junk\n1 later\n");
   for (const char* name : {"INBOX", "v1.0", "~x/a.b\\c", "é"}) model_.state.subscriptions.insert(name);
   EXPECT_EQ(DovecotSubscriptions(model_.state), "V\t2\n\nINBOX\nv1\\2e0\n\\7ex\ta\\2eb\\5cc\n&AOk-\n");

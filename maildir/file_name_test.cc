@@ -49,19 +49,34 @@ TEST(FileName, ParsesWhatItWrites) {
     EXPECT_EQ(name->crlf_bytes, message.crlf_bytes);
     EXPECT_EQ(name->flags, message.flags);
     EXPECT_EQ(name->has_flags, path.starts_with("cur/"));
-    EXPECT_EQ(name->keyword_letters.size(), static_cast<size_t>(std::count_if(
-                                                keywords.begin(), keywords.end(), [](uint16_t k) { return k < 26; })));
+    EXPECT_EQ(name->keyword_letters.size(),
+              static_cast<size_t>(std::count_if(keywords.begin(), keywords.end(), [](uint16_t k) { return k < 26; })));
   }
 }
 
 TEST(FileName, RefusesOthers) {
   const std::string base = MaildirBaseName(Sample());
-  for (const std::string& name : std::vector<std::string>{
-           "", "1234.M5P6.host", "1234.M5P6.host,S=5,W=6:2,S", "x" + base, base + "x", base + ",", "0" + base,
-           "+1" + base, "99999999999999999999" + base.substr(10), base + ":", base + ":1,", base + ":2,s S",
-           base + ":2,SF", base + ":2,ba", base + ":2,aa", base + ":2,SS", base + ":2,X",
-           "1700000000.0123456789ABCDEF.gemel,S=1,W=1", "1700000000.0123456789abcdef.gemel,S=01,W=1",
-           "1700000000.0123456789abcdef.gemel,S=-1,W=1", "1700000000.0123456789abcdef.gemel,S=1"}) {
+  for (const std::string& name : std::vector<std::string>{"",
+                                                          "1234.M5P6.host",
+                                                          "1234.M5P6.host,S=5,W=6:2,S",
+                                                          "x" + base,
+                                                          base + "x",
+                                                          base + ",",
+                                                          "0" + base,
+                                                          "+1" + base,
+                                                          "99999999999999999999" + base.substr(10),
+                                                          base + ":",
+                                                          base + ":1,",
+                                                          base + ":2,s S",
+                                                          base + ":2,SF",
+                                                          base + ":2,ba",
+                                                          base + ":2,aa",
+                                                          base + ":2,SS",
+                                                          base + ":2,X",
+                                                          "1700000000.0123456789ABCDEF.gemel,S=1,W=1",
+                                                          "1700000000.0123456789abcdef.gemel,S=01,W=1",
+                                                          "1700000000.0123456789abcdef.gemel,S=-1,W=1",
+                                                          "1700000000.0123456789abcdef.gemel,S=1"}) {
     EXPECT_FALSE(ParseFileName(name)) << name;
   }
   EXPECT_TRUE(IsOwnFileName(base + ":2,X"));

@@ -9,9 +9,17 @@ namespace {
 
 TEST(FolderNames, ThereAndBack) {
   const std::pair<const char*, const char*> names[] = {
-      {"INBOX", ""},           {"Sent", ".Sent"},       {"A/B/C", ".A.B.C"},          {"v1.0/x", ".v1\\2e0.x"},
-      {"INBOX/a", ".INBOX.a"}, {"~x/~y", ".\\7ex.~y"},  {"a\\b", ".a\\5cb"},          {"é & ü", ".&AOk- &- &APw-"},
-      {"...", ".\\2e\\2e\\2e"}, {"cur", ".cur"},        {"台北/日本語", ".&U,BTFw-.&ZeVnLIqe-"},
+      {"INBOX", ""},
+      {"Sent", ".Sent"},
+      {"A/B/C", ".A.B.C"},
+      {"v1.0/x", ".v1\\2e0.x"},
+      {"INBOX/a", ".INBOX.a"},
+      {"~x/~y", ".\\7ex.~y"},
+      {"a\\b", ".a\\5cb"},
+      {"é & ü", ".&AOk- &- &APw-"},
+      {"...", ".\\2e\\2e\\2e"},
+      {"cur", ".cur"},
+      {"台北/日本語", ".&U,BTFw-.&ZeVnLIqe-"},
   };
   for (const auto& [name, directory] : names) {
     ASSERT_TRUE(DirectoryOfMailbox(name).ok()) << name;
@@ -24,9 +32,8 @@ TEST(FolderNames, ThereAndBack) {
 
 TEST(FolderNames, RefusesWhatClimbsOrCannotBeWritten) {
   using std::string_view_literals::operator""sv;
-  for (const std::string_view name :
-       {""sv, "/"sv, "/a"sv, "a/"sv, "a//b"sv, ".."sv, "."sv, "a/../b"sv, "../x"sv, "a\0b"sv, "a\nb"sv, "a\tb"sv,
-        "\x7f"sv, "\xc2\x85"sv, "\xff"sv, "a\xc3"sv}) {
+  for (const std::string_view name : {""sv, "/"sv, "/a"sv, "a/"sv, "a//b"sv, ".."sv, "."sv, "a/../b"sv, "../x"sv,
+                                      "a\0b"sv, "a\nb"sv, "a\tb"sv, "\x7f"sv, "\xc2\x85"sv, "\xff"sv, "a\xc3"sv}) {
     EXPECT_EQ(CheckMailboxName(name).code(), absl::StatusCode::kInvalidArgument) << name;
   }
   EXPECT_TRUE(CheckMailboxName(std::string(254, 'a')).ok());
@@ -35,8 +42,8 @@ TEST(FolderNames, RefusesWhatClimbsOrCannotBeWritten) {
 }
 
 TEST(FolderNames, RefusesOtherSpellingsOfDirectories) {
-  for (const char* directory : {"A", ".", "..", ".a.", ".a..b", ".a\\2Eb", ".a\\", ".a\\41", ".&AOk", ".&AGE-", "...",
-                                ".a/b", ".\xc3\xa9"}) {
+  for (const char* directory :
+       {"A", ".", "..", ".a.", ".a..b", ".a\\2Eb", ".a\\", ".a\\41", ".&AOk", ".&AGE-", "...", ".a/b", ".\xc3\xa9"}) {
     EXPECT_FALSE(MailboxOfDirectory(directory).ok()) << directory;
   }
 }

@@ -192,8 +192,8 @@ absl::StatusOr<int64_t> Index::MailboxNumber(const MailboxId& mailbox) {
 
 absl::StatusOr<std::vector<PutMailbox>> Index::ReadMailboxes() {
   std::vector<PutMailbox> mailboxes;
-  Query query = Statement(
-      "SELECT id, name, uid_validity, uid_next, highest_modseq, special_use, keywords, number FROM mailbox");
+  Query query =
+      Statement("SELECT id, name, uid_validity, uid_next, highest_modseq, special_use, keywords, number FROM mailbox");
   while (true) {
     auto row = query.Step();
     if (!row.ok()) return row.status();
@@ -215,7 +215,8 @@ absl::StatusOr<std::optional<StoredMessage>> Index::FindMessage(const MailboxId&
   auto number = MailboxNumber(mailbox);
   if (absl::IsNotFound(number.status())) return std::nullopt;
   if (!number.ok()) return number.status();
-  static const std::string sql = absl::StrCat("SELECT ", kMessageColumns, " FROM message WHERE mailbox = ? AND uid = ?");
+  static const std::string sql =
+      absl::StrCat("SELECT ", kMessageColumns, " FROM message WHERE mailbox = ? AND uid = ?");
   Query query = Statement(sql.c_str());
   query.Bind(*number).Bind(uid);
   auto row = query.Step();
@@ -228,9 +229,8 @@ absl::StatusOr<std::optional<StoredMessage>> Index::FindMessage(const MailboxId&
   return stored;
 }
 
-absl::Status Index::Write(const std::vector<IndexRow>& rows,
-                          const absl::flat_hash_map<Guid, std::string>& structures, const IndexMeta& meta,
-                          FileChanges* changes) {
+absl::Status Index::Write(const std::vector<IndexRow>& rows, const absl::flat_hash_map<Guid, std::string>& structures,
+                          const IndexMeta& meta, FileChanges* changes) {
   if (absl::Status s = Execute("BEGIN IMMEDIATE"); !s.ok()) return s;
   absl::Status status = WriteRows(rows, changes);
   for (const auto& [guid, bytes] : structures) {
@@ -301,9 +301,9 @@ absl::Status Index::Put(const MessageRow& row, FileChanges* changes) {
     auto before = FindMessage(row.mailbox, row.message.uid);
     if (!before.ok()) return before.status();
     if (*before && (*before)->message.dot == row.message.dot) {
-      changes->changes.push_back(FileChanges::Renamed{
-          .before = **std::move(before),
-          .after = {.mailbox = row.mailbox, .message = row.message, .keywords = row.keywords}});
+      changes->changes.push_back(
+          FileChanges::Renamed{.before = **std::move(before),
+                               .after = {.mailbox = row.mailbox, .message = row.message, .keywords = row.keywords}});
     }
   }
   const std::string dot = DotBlob(row.message.dot);
@@ -333,11 +333,8 @@ absl::Status Index::Put(const GoneRow& row, FileChanges* changes) {
   }
   absl::Status status =
       Statement("DELETE FROM message WHERE mailbox = ? AND uid = ?").Bind(*number).Bind(row.uid).Run();
-  status.Update(Statement("INSERT OR IGNORE INTO vanished VALUES (?, ?, ?)")
-                    .Bind(*number)
-                    .Bind(row.modseq)
-                    .Bind(row.uid)
-                    .Run());
+  status.Update(
+      Statement("INSERT OR IGNORE INTO vanished VALUES (?, ?, ?)").Bind(*number).Bind(row.modseq).Bind(row.uid).Run());
   return status;
 }
 
@@ -412,7 +409,8 @@ absl::Status Index::LoadMailboxes(AccountState* state) {
 }
 
 absl::Status Index::LoadMessages(AccountState* state) {
-  static const std::string sql = absl::StrCat("SELECT ", kMessageColumns, " FROM message WHERE mailbox = ? ORDER BY uid");
+  static const std::string sql =
+      absl::StrCat("SELECT ", kMessageColumns, " FROM message WHERE mailbox = ? ORDER BY uid");
   for (auto& [id, mailbox] : state->mailboxes) {
     Query query = Statement(sql.c_str());
     query.Bind(numbers_[id]);

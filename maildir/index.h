@@ -82,9 +82,8 @@ class Index {
   absl::StatusOr<AccountState> Load(const AccountId& account, const std::string& name);
 
   // All in one transaction; on an error nothing of it.
-  absl::Status Write(const std::vector<IndexRow>& rows,
-                     const absl::flat_hash_map<Guid, std::string>& structures, const IndexMeta& meta,
-                     FileChanges* changes);
+  absl::Status Write(const std::vector<IndexRow>& rows, const absl::flat_hash_map<Guid, std::string>& structures,
+                     const IndexMeta& meta, FileChanges* changes);
   // Everything anew, but for the cached structures.
   absl::Status Rewrite(const AccountState& state);
 

@@ -24,7 +24,6 @@ class Reconciler {
     for (const auto& [id, mailbox] : state_.mailboxes) {
       if (absl::Status s = files_.PlaceMailbox(id, mailbox.name); !s.ok()) return s;
     }
-    if (absl::Status s = DropUnknownMailboxes(); !s.ok()) return s;
     if (absl::Status s = ListAll(); !s.ok()) return s;
     for (const auto& [id, mailbox] : state_.mailboxes) {
       for (const Message& message : mailbox.messages) {
@@ -34,9 +33,11 @@ class Reconciler {
     for (const auto& [dot, waiting] : state_.unplaced) {
       const std::string path = files_.SpoolPath(MaildirBaseName(waiting.message));
       if (!IsSound(path, waiting.message)) missing_.push_back({.mailbox = {}, .message = waiting.message});
+      for (Found& each : found_[MaildirBaseName(waiting.message)]) each.used = each.used || each.path == path;
     }
     if (absl::Status s = LinkCopies(); !s.ok()) return s;
     if (absl::Status s = RemoveOrphans(); !s.ok()) return s;
+    if (absl::Status s = DropUnknownMailboxes(); !s.ok()) return s;
     return std::move(missing_);
   }
 
@@ -45,6 +46,10 @@ class Reconciler {
     std::vector<MailboxId> unknown;
     for (const auto& [id, path] : files_.mailboxes()) {
       if (state_.Find(id) == nullptr && path != files_.maildir()) unknown.push_back(id);
+    }
+    // Only when it is durable that what was in them is elsewhere.
+    if (!unknown.empty()) {
+      if (absl::Status s = files_.disk().SyncFileSystem(files_.directory()); !s.ok()) return s;
     }
     for (const MailboxId& id : unknown) {
       if (absl::Status s = files_.RemoveMailbox(id, day_); !s.ok()) return s;
@@ -65,6 +70,12 @@ class Reconciler {
           if (IsOwnFileName(name)) found_[std::string(BaseOf(name))].push_back({.path = path + part + name});
         }
       }
+    }
+    const auto waiting = files_.disk().List(files_.directory() + "/spool");
+    if (absl::IsNotFound(waiting.status())) return absl::OkStatus();
+    if (!waiting.ok()) return waiting.status();
+    for (const std::string& name : *waiting) {
+      if (IsOwnFileName(name)) found_[name].push_back({.path = files_.SpoolPath(name)});
     }
     return absl::OkStatus();
   }
@@ -132,8 +143,8 @@ class Reconciler {
         still.push_back(each);
         continue;
       }
-      const std::string target = *files_.Find(each.mailbox) + "/" +
-                                 RelativePath(each.message, mailbox->keyword_sets[each.message.keywords]);
+      const std::string target =
+          *files_.Find(each.mailbox) + "/" + RelativePath(each.message, mailbox->keyword_sets[each.message.keywords]);
       if (absl::Status s = files_.LinkOver(source->second, target); !s.ok()) return s;
     }
     missing_ = std::move(still);

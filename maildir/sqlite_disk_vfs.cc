@@ -44,8 +44,8 @@ int Close(sqlite3_file* file) {
 }
 
 int Read(sqlite3_file* file, void* out, int bytes, sqlite3_int64 offset) {
-  const auto count = Of(file).file->ReadAt(static_cast<uint64_t>(offset), static_cast<char*>(out),
-                                           static_cast<size_t>(bytes));
+  const auto count =
+      Of(file).file->ReadAt(static_cast<uint64_t>(offset), static_cast<char*>(out), static_cast<size_t>(bytes));
   if (!count.ok()) return SQLITE_IOERR_READ;
   if (*count == static_cast<size_t>(bytes)) return SQLITE_OK;
   std::memset(static_cast<char*>(out) + *count, 0, static_cast<size_t>(bytes) - *count);
@@ -90,8 +90,8 @@ int Characteristics(sqlite3_file*) { return 0; }  // promises nothing: no atomic
 
 const sqlite3_io_methods kMethods = {
     // Version 1: no shared memory, so that SQLite uses WAL in exclusive mode only.
-    1,     Close, Read,      Write,   Truncate,   Sync, Size, Lock, Lock, CheckLock, Control, SectorSize, Characteristics,
-    nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+    1,          Close,           Read,    Write,   Truncate, Sync,    Size,    Lock,   Lock, CheckLock, Control,
+    SectorSize, Characteristics, nullptr, nullptr, nullptr,  nullptr, nullptr, nullptr};
 
 int Open(sqlite3_vfs* vfs, const char* path, sqlite3_file* out, int flags, int* out_flags) {
   VfsFile& of = Of(out);

@@ -48,8 +48,8 @@ struct InlineBody {
   std::shared_ptr<const std::string> bytes;  // LF form, without the trace
 };
 struct SpooledBody {
-  Dot body;            // first chunk
-  bool done = false;   // the last message made of it: the spool goes
+  Dot body;           // first chunk
+  bool done = false;  // the last message made of it: the spool goes
 };
 struct PutMessage {
   MailboxId mailbox;
@@ -126,7 +126,7 @@ struct StoreBatch {
 };
 
 struct CheckpointInfo {
-  journal::Position position = 0;   // everything before it is in the store, durably
+  journal::Position position = 0;  // everything before it is in the store, durably
   journal::VectorClock applied;
 };
 

@@ -24,9 +24,9 @@ class StoreModel {
   }
 
   AccountState state;
-  std::map<Guid, std::string> contents;        // trace and body
-  std::vector<StoreBatch> log;                 // all batches so far, as a journal would give them again
-  absl::StatusOr<bool> Send(Store& store) {    // what was done since the last Send, as one batch
+  std::map<Guid, std::string> contents;      // trace and body
+  std::vector<StoreBatch> log;               // all batches so far, as a journal would give them again
+  absl::StatusOr<bool> Send(Store& store) {  // what was done since the last Send, as one batch
     if (items_.empty()) return false;
     StoreBatch batch;
     batch.items = std::exchange(items_, {});
@@ -117,9 +117,8 @@ class StoreModel {
   }
   Dot DeliverUnplaced(const MailboxId& wanted, const std::string& body) {
     Unplaced waiting{.message = NewMessage("T: t\n", body), .wanted = wanted, .keywords = {}};
-    Add(PutUnplaced{.unplaced = waiting,
-                    .trace = "T: t\n",
-                    .body = InlineBody{std::make_shared<const std::string>(body)}});
+    Add(PutUnplaced{
+        .unplaced = waiting, .trace = "T: t\n", .body = InlineBody{std::make_shared<const std::string>(body)}});
     const Dot dot = waiting.message.dot;
     state.unplaced[dot] = waiting;
     return dot;

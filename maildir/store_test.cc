@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include "maildir/store_model.h"
 
@@ -376,8 +378,8 @@ TEST_F(StoreTest, MissingAndTornFilesAreFoundAndRestored) {
   EXPECT_EQ((*missing)[0].message.uid, gone);
   EXPECT_EQ((*missing)[1].message.uid, torn);
   for (const auto& each : *missing) {
-    ASSERT_TRUE(store_->RestoreBody(model_.state.id, each.mailbox, each.message,
-                                    model_.contents.at(each.message.guid)).ok());
+    ASSERT_TRUE(
+        store_->RestoreBody(model_.state.id, each.mailbox, each.message, model_.contents.at(each.message.guid)).ok());
   }
   EXPECT_EQ(Files(), Shortened(model_.ExpectedFiles()));
   EXPECT_EQ(disk_->Stat(path(copied))->links, 2u);
@@ -484,6 +486,35 @@ TEST_F(StoreTest, ManyAccountsShareFewHandles) {
   }
 }
 
+// Readers beside the thread that works it off: what is loaded is always the whole of what was enqueued.
+TEST_F(StoreTest, LoadingBesideItsThreadSeesWholeBatches) {
+  Open({.index_rows_at_once = 5});
+  std::atomic<bool> stop = false;
+  std::atomic<int> failures = 0;
+  std::thread worker([&] {
+    for (int i = 0; !stop; ++i) {
+      if (!store_->RunOnce(3).ok()) ++failures;
+      if (i % 50 == 0 && !store_->Checkpoint().ok()) ++failures;
+    }
+  });
+  const MailboxId inbox = model_.Create("INBOX");
+  for (int i = 0; i < 200; ++i) {
+    const Uid uid = model_.Deliver(inbox, "x\n");
+    if (i % 3 == 0) model_.SetFlags(inbox, uid, journal::kSeen);
+    if (i % 7 == 0) model_.Expunge(inbox, model_.state.Find(inbox)->messages.front().uid);
+    Send();
+    if (model_.state.Find(inbox)->Find(uid) != nullptr) {
+      EXPECT_NE(ReadAll(inbox, uid), "");
+    }
+    if (i % 10 == 0) ExpectLoadIsModel();
+  }
+  stop = true;
+  worker.join();
+  EXPECT_EQ(failures, 0);
+  SendAndCheckpoint();
+  ExpectLoadIsModel();
+}
+
 // A store that is dropped anywhere and opened again comes, by the batches behind its checkpoint, to the same state and
 // the same files.
 TEST_F(StoreTest, ReplayAfterAProcessCrashGivesTheSameFiles) {
@@ -517,7 +548,8 @@ TEST_F(StoreTest, ReplayAfterAProcessCrashGivesTheSameFiles) {
       const auto missing = store_->Reconcile(model_.state);
       ASSERT_TRUE(missing.ok()) << missing.status();
       EXPECT_THAT(*missing, IsEmpty());
-      ASSERT_THAT(Difference(Files(), Shortened(model_.ExpectedFiles())), IsEmpty()) << "seed " << seed << " crash " << crash;
+      ASSERT_THAT(Difference(Files(), Shortened(model_.ExpectedFiles())), IsEmpty())
+          << "seed " << seed << " crash " << crash;
       ExpectAllBodies();
     }
   }

@@ -171,7 +171,8 @@ absl::StatusOr<std::string> Utf8FromUtf7(std::string_view utf7) {
   bool after_shift = false;
   for (size_t i = 0; i < utf7.size(); ++i) {
     const auto byte = static_cast<uint8_t>(utf7[i]);
-    if (!IsPrintable(byte)) return absl::InvalidArgumentError("the name is not modified UTF-7: a byte that is not printable ASCII");
+    if (!IsPrintable(byte))
+      return absl::InvalidArgumentError("the name is not modified UTF-7: a byte that is not printable ASCII");
     if (byte != '&') {
       out.push_back(utf7[i]);
       after_shift = false;

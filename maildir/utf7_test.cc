@@ -61,27 +61,28 @@ TEST(Utf7, EveryCodePointGoesThereAndBack) {
 
 TEST(Utf7, RefusesWhatHasAnotherSpellingOrNone) {
   for (const char* name : {
-           "&",            // shift without its end
-           "a&AOk",        // the same
-           "\xc3\xa9",     // 8-bit
-           "a\x01",        // control
-           "&AGE-",        // 'a' inside a shift
-           "&AOk-&AOk-",   // two shifts where one would do
-           "&AOl-",        // padding bits that are not zero
-           "&AOkA-",       // a needless digit
-           "&2D0-",        // lone high surrogate
-           "&3gA-",        // lone low surrogate
-           "&2D0AYQ-",     // high surrogate before something else
-           "&A-",          // too short for a unit
-           "&AO!-",        // not base64
-           "&AO/-",        // '/' is ',' here
+           "&",           // shift without its end
+           "a&AOk",       // the same
+           "\xc3\xa9",    // 8-bit
+           "a\x01",       // control
+           "&AGE-",       // 'a' inside a shift
+           "&AOk-&AOk-",  // two shifts where one would do
+           "&AOl-",       // padding bits that are not zero
+           "&AOkA-",      // a needless digit
+           "&2D0-",       // lone high surrogate
+           "&3gA-",       // lone low surrogate
+           "&2D0AYQ-",    // high surrogate before something else
+           "&A-",         // too short for a unit
+           "&AO!-",       // not base64
+           "&AO/-",       // '/' is ',' here
        }) {
     EXPECT_FALSE(Utf8FromUtf7(name).ok()) << name;
   }
 }
 
 TEST(Utf7, RefusesWhatIsNotUtf8) {
-  for (const char* name : {"\xff", "\xc3", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80", "a\xe2\x82"}) {
+  for (const char* name :
+       {"\xff", "\xc3", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80", "a\xe2\x82"}) {
     EXPECT_FALSE(Utf7FromUtf8(name).ok());
     EXPECT_FALSE(IsUtf8(name));
   }
