@@ -45,6 +45,7 @@ struct NodeOptions {
   uint64_t store_backlog_bytes_max = 256ull << 20;   // applied and not materialised: likewise
   uint64_t free_bytes_min = 64ull << 20;             // less free space: the disk counts as full
   uint64_t idle_account_ms = 60'000;                 // unused accounts leave memory
+  std::string sqlite_vfs;                       // empty: SQLite's own; tests name one over their Disk
   std::vector<std::string> postmaster_accounts;      // who gets postmaster@; empty: the first account of the domain
 };
 

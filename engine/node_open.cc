@@ -80,6 +80,7 @@ absl::Status NodeImpl::OpenJournalAndStore() {
   }
   maildir::StoreOptions store_options;
   store_options.root = options_.data_directory;
+  store_options.sqlite_vfs = options_.sqlite_vfs;
   absl::StatusOr<std::unique_ptr<maildir::Store>> store = maildir::Store::Open(disk, store_options);
   if (!store.ok()) return store.status();
   store_ = *std::move(store);
