@@ -189,6 +189,7 @@ absl::Status JournalImpl::Init(Recovered* recovered) {
   recovered->end = end_;
   recovered->cut_bytes = recovery->cut_bytes;
   recovered->problems = std::move(recovery->problems);
+  recovered->missing.clear();
   for (const Gap& gap : gaps_) recovered->missing.push_back({gap.origin, gap.first, gap.last});
   return absl::OkStatus();
 }
@@ -333,12 +334,6 @@ void JournalImpl::PrepareReceived(Item item, std::vector<absl::Status>* rejected
   if (!frame.ok()) return drop(frame.status());
   const std::string name = HexU64(frame->origin.node) + "/" + HexU64(frame->origin.incarnation) + ":" +
                            std::to_string(frame->first_seq) + "-" + std::to_string(frame->last_seq());
-  {
-    std::lock_guard lock(queue_mutex_);
-    if (frame->origin == origin_) {
-      return drop(absl::FailedPreconditionError("frame " + name + " claims to be of this very run"));
-    }
-  }
   const auto it = prepared_tips_.find(frame->origin);
   const Tip tip = it == prepared_tips_.end() ? Tip{} : it->second;
   absl::StatusOr<FrameHeader> header = DecodeFrameHeader(item.received);
@@ -347,6 +342,12 @@ void JournalImpl::PrepareReceived(Item item, std::vector<absl::Status>* rejected
     if (PrepareRefetched(*header, std::move(prepared))) return;
     return drop(absl::OkStatus());  // held already
   }
+  Origin own;
+  {
+    std::lock_guard lock(queue_mutex_);
+    own = origin_;
+  }
+  if (frame->origin == own) return drop(absl::FailedPreconditionError("frame " + name + " claims to be of this run"));
   if (frame->first_seq != tip.seq + 1) {
     return drop(
         absl::OutOfRangeError("frame " + name + " does not continue what is held, up to " + std::to_string(tip.seq)));
