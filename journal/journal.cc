@@ -67,10 +67,6 @@ class JournalImpl : public Journal {
   }
   Seq Append(std::vector<Record> records, const VectorClock& applied) override;
   void AppendReceived(std::string shipped) override;
-  void SetWake(std::function<void()> wake) override {
-    std::lock_guard lock(wake_mutex_);
-    wake_ = std::move(wake);
-  }
   size_t pending_bytes() const override {
     std::lock_guard lock(queue_mutex_);
     return pending_bytes_;
@@ -98,10 +94,6 @@ class JournalImpl : public Journal {
   }
 
  private:
-  void Wake() {
-    std::lock_guard lock(wake_mutex_);
-    if (wake_) wake_();
-  }
   absl::Status Gather(std::vector<absl::Status>* rejected);
   absl::Status PrepareOwn(Item item);
   absl::Status FinishOwnFrame();
@@ -129,8 +121,6 @@ class JournalImpl : public Journal {
   Generation generation_ = 0;
   Seq next_seq_ = 1;
 
-  std::mutex wake_mutex_;
-  std::function<void()> wake_;
 
   std::mutex commit_mutex_;  // guards these: the writer's own
   absl::Status final_error_;
@@ -210,7 +200,6 @@ Seq JournalImpl::Append(std::vector<Record> records, const VectorClock& applied)
     pending_bytes_ += item.bytes;
     queue_.push_back(std::move(item));
   }
-  Wake();
   return first;
 }
 
@@ -222,7 +211,6 @@ void JournalImpl::AppendReceived(std::string shipped) {
     item.bytes = shipped.size();
     item.received = std::move(shipped);
   }
-  Wake();
 }
 
 absl::StatusOr<std::vector<Committed>> JournalImpl::CommitOnce(std::vector<absl::Status>* rejected) {

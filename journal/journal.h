@@ -1,6 +1,6 @@
 // One node's write-ahead log: what it created and what it received, in the order in which it became durable here.
-// Bytes: journal/README.md. A Journal has no thread of its own; JournalThread (journal/journal_thread.h) drives
-// CommitOnce in production, tests and the simulator call it themselves.
+// Bytes: journal/README.md. A Journal has no thread of its own: whoever has appended calls CommitOnce, the engine on a
+// lane of its workers, tests and the simulator where they like.
 //
 // Threads: Append* and pending_bytes may be called by any thread; CommitOnce by one at a time; readers are separate
 // objects that see only what is durable.
@@ -83,8 +83,6 @@ class Journal {
   virtual Seq Append(std::vector<Record> records, const VectorClock& applied) = 0;
   // Queues a frame as the peer shipped it. It is verified in CommitOnce.
   virtual void AppendReceived(std::string shipped) = 0;
-  // Called, with no lock held, by whoever has queued something. One at a time; an empty function ends it.
-  virtual void SetWake(std::function<void()> wake) = 0;
   // Queued and not yet durable; callers stop taking mail above their limit.
   virtual size_t pending_bytes() const = 0;
 
