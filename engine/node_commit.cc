@@ -80,7 +80,7 @@ void NodeImpl::ScheduleCommit() {
   commit_running_ = true;
   // While one sync is in flight the next batch gathers; the job goes on until nothing is queued.
   env_.workers.Post(
-      Lane::kJournal, [this, alive = std::weak_ptr<bool>(alive_), journal = journal_.get(), loop = &env_.loop] {
+      Lane::kJournal, [this, alive = std::weak_ptr<bool>(alive_), journal = journal_, loop = &env_.loop] {
         for (;;) {
           std::vector<absl::Status> rejected;
           absl::StatusOr<std::vector<Committed>> committed = journal->CommitOnce(&rejected);

@@ -188,8 +188,9 @@ class NodeImpl final : public Node {
   Environment env_;
   journal::Origin origin_;
 
-  std::unique_ptr<journal::Journal> journal_;
-  std::unique_ptr<maildir::Store> store_;
+  // Shared with the jobs on the workers' lanes, which may outlive the node by a moment.
+  std::shared_ptr<journal::Journal> journal_;
+  std::shared_ptr<maildir::Store> store_;
   Directory directory_;
   uint64_t directory_saved_ = 0;  // version on disk
 

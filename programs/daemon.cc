@@ -118,6 +118,9 @@ class Daemon {
     }
     if (!identity.ok()) return identity.status();
     identity_ = *std::move(identity);
+    auto lock = engine::DataLock::Take(config_.data_directory);
+    if (!lock.ok()) return lock.status();
+    lock_ = *std::move(lock);
 
     auto client_tls =
         config_.tls_certificate.empty()
@@ -303,6 +306,7 @@ class Daemon {
 
   const engine::Config config_;
   Signals signals_;  // first: it blocks signals for all threads that follow
+  std::unique_ptr<engine::DataLock> lock_;  // before what it protects: let go last
   std::unique_ptr<journal::Disk> disk_ = journal::MakePosixDisk();
   engine::NetLoop loop_;
   engine::ThreadWorkers workers_;
