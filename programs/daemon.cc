@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "engine/admin_server.h"
+#include "engine/data_lock.h"
 #include "engine/identity.h"
 #include "engine/net_loop.h"
 #include "engine/net_server.h"
