@@ -179,6 +179,7 @@ class NodeImpl final : public Node {
   absl::StatusOr<std::string> BodyFromJournal(const Dot& message);
   void ScheduleStore();
   absl::Status SaveDirectory();
+  void StopWhenQuiet(uint64_t until, std::function<void()> done);
   void FinalCheckpoint(std::function<void()> done);
   void AddProblem(std::string key, Problem problem) { problems_[std::move(key)] = std::move(problem); }
   void SolveProblem(const std::string& key) { problems_.erase(key); }
