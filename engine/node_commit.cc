@@ -79,18 +79,17 @@ void NodeImpl::ScheduleCommit() {
   if (commit_running_ || failed_) return;
   commit_running_ = true;
   // While one sync is in flight the next batch gathers; the job goes on until nothing is queued.
-  env_.workers.Post(
-      Lane::kJournal, [this, alive = std::weak_ptr<bool>(alive_), journal = journal_, loop = &env_.loop] {
-        for (;;) {
-          std::vector<absl::Status> rejected;
-          absl::StatusOr<std::vector<Committed>> committed = journal->CommitOnce(&rejected);
-          const bool idle = !committed.ok() || committed->empty();
-          loop->Post([this, alive, committed = std::move(committed), rejected = std::move(rejected), idle]() mutable {
-            if (!alive.expired()) OnCommitted(std::move(committed), std::move(rejected), idle);
-          });
-          if (idle) return;
-        }
+  env_.workers.Post(Lane::kJournal, [this, alive = std::weak_ptr<bool>(alive_), journal = journal_, loop = &env_.loop] {
+    for (;;) {
+      std::vector<absl::Status> rejected;
+      absl::StatusOr<std::vector<Committed>> committed = journal->CommitOnce(&rejected);
+      const bool idle = !committed.ok() || committed->empty();
+      loop->Post([this, alive, committed = std::move(committed), rejected = std::move(rejected), idle]() mutable {
+        if (!alive.expired()) OnCommitted(std::move(committed), std::move(rejected), idle);
       });
+      if (idle) return;
+    }
+  });
 }
 
 void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std::vector<absl::Status> rejected,
