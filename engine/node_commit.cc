@@ -241,6 +241,7 @@ void NodeImpl::ApplyAll() {
   }
   for (const auto& [account, reason] : pass.closed) CloseSessions(account, reason);
   for (auto& [id, effects] : pass.accounts) AfterApplied(*LiveIfLoaded(id));
+  if (!sweep_.empty()) PostSafely([this] { SweepSome(); });
   // Replies last, each as a step of its own: its session may do anything.
   for (std::function<void()>& callback : pass.callbacks) PostSafely(std::move(callback));
 }
@@ -370,6 +371,10 @@ void NodeImpl::ApplyNodeRecord(const Dot& dot, const Record& record, journal::Po
   } else if (std::holds_alternative<journal::Take>(record.body)) {
     pass.closed.emplace_back(record.account, "the mailbox has moved; please reconnect");
     taking_.erase(record.account);
+    if (auto waiting = moving_.extract(record.account)) {
+      for (Done& done : waiting.mapped())
+        pass.callbacks.push_back([done = std::move(done)] { done(absl::OkStatus()); });
+    }
     sweep_.push_back(record.account);
   }
 }
