@@ -90,7 +90,8 @@ Seen Look(Started& run) {
       bool done = false;
       session->OpenBody(id, message, [&](absl::StatusOr<std::shared_ptr<maildir::Body>> body) {
         done = true;
-        text = body.ok() ? (*body)->Read(0, (*body)->bytes()).value_or("unreadable") : std::string(body.status().message());
+        text = body.ok() ? (*body)->Read(0, (*body)->bytes()).value_or("unreadable")
+                         : std::string(body.status().message());
       });
       run.pair.RunUntil([&] { return done; });
       seen.bodies[message.guid.hex()] = text;
@@ -183,7 +184,11 @@ TEST_F(CrashTest, EveryCrashPointRecoversWithAllThatWasAcknowledged) {
                                          : way == 1 ? disk.ImageOfAll()
                                                     : disk.Image([&](size_t, size_t) { return (random() & 1) != 0; });
       Started after(*image, ++seed);
-      Crash crash{states_.size() - 1, what + (way == 0 ? ", all unsynced lost" : way == 1 ? ", all kept" : ", some lost"), {}};
+      Crash crash{states_.size() - 1,
+                  what + (way == 0   ? ", all unsynced lost"
+                          : way == 1 ? ", all kept"
+                                     : ", some lost"),
+                  {}};
       if (after.status.ok()) {
         crash.seen = Look(after);
       } else {

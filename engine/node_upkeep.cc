@@ -216,8 +216,8 @@ void NodeImpl::WriteNextBase(journal::Position until, std::vector<AccountId> acc
   }
   auto state = std::make_shared<AccountState>(live->state);
   state->applied = applied_;
-  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop,
-                                   until, state, accounts = std::move(accounts)] {
+  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop, until,
+                                   state, accounts = std::move(accounts)] {
     const absl::Status status = store->WriteBase(*state);
     loop->Post([this, alive, until, status, accounts] {
       if (alive.expired()) return;

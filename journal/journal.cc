@@ -121,7 +121,6 @@ class JournalImpl : public Journal {
   Generation generation_ = 0;
   Seq next_seq_ = 1;
 
-
   std::mutex commit_mutex_;  // guards these: the writer's own
   absl::Status final_error_;
   FrameEncoder encoder_;

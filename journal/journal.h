@@ -33,32 +33,32 @@ struct Frame {
   Seq first_seq = 0;
   uint32_t count = 0;
   Hlc base = 0;
-  VectorClock applied;      // the creator's, when it appended the frame's first record
-  uint64_t chain = 0;       // hash over the origin's previous frame's chain and this frame: equal histories, equal chain
-  std::string shipped;      // header and payload
+  VectorClock applied;  // the creator's, when it appended the frame's first record
+  uint64_t chain = 0;   // hash over the origin's previous frame's chain and this frame: equal histories, equal chain
+  std::string shipped;  // header and payload
   std::vector<Record> records;  // decoded; [i] has seq first_seq + i
   Seq last_seq() const { return first_seq + count - 1; }
 };
 
 struct JournalOptions {
-  std::string directory;                        // absolute; made, with parents, if missing
-  int zstd_level = 1;                           // 0: none
-  uint64_t segment_bytes = 64ull * 1024 * 1024; // zero-filled when made, recycled when retired
-  size_t frame_bytes_max = 1024 * 1024;         // of uncompressed payload; a record never spans frames
-  Random* random = nullptr;                     // for the segments' salts; nullptr: the system's
+  std::string directory;                         // absolute; made, with parents, if missing
+  int zstd_level = 1;                            // 0: none
+  uint64_t segment_bytes = 64ull * 1024 * 1024;  // zero-filled when made, recycled when retired
+  size_t frame_bytes_max = 1024 * 1024;          // of uncompressed payload; a record never spans frames
+  Random* random = nullptr;                      // for the segments' salts; nullptr: the system's
 };
 
 struct Recovered {
-  VectorClock held;                  // everything on this disk
-  Position end = 0;                  // where the next frame goes
-  uint64_t cut_bytes = 0;            // torn tail that was cut
-  std::vector<std::string> problems; // damaged frames, each with segment, offset and what to do
+  VectorClock held;                   // everything on this disk
+  Position end = 0;                   // where the next frame goes
+  uint64_t cut_bytes = 0;             // torn tail that was cut
+  std::vector<std::string> problems;  // damaged frames, each with segment, offset and what to do
   struct Missing {
     Origin origin;
     Seq first = 0;
     Seq last = 0;
   };
-  std::vector<Missing> missing;      // records in damaged frames: AppendReceived of what the peer ships mends them
+  std::vector<Missing> missing;  // records in damaged frames: AppendReceived of what the peer ships mends them
 };
 
 struct Committed {

@@ -306,7 +306,7 @@ class Daemon {
   }
 
   const engine::Config config_;
-  Signals signals_;  // first: it blocks signals for all threads that follow
+  Signals signals_;                         // first: it blocks signals for all threads that follow
   std::unique_ptr<engine::DataLock> lock_;  // before what it protects: let go last
   std::unique_ptr<journal::Disk> disk_ = journal::MakePosixDisk();
   engine::NetLoop loop_;

@@ -208,6 +208,7 @@ class Mutt(unittest.TestCase):
         user = pair.accounts[6]
         deliver(pair.a, user, letter("for mutt", "Words to be found.\r\n"), letter("to be deleted"))
         for node in pair.nodes:
+            wait_until(lambda: len(search(node, user, "ALL")) == 2, 30, "both letters are visible")
             host, port = host_port(node.imap)
             home = tempfile.mkdtemp()
             self.addCleanup(shutil.rmtree, home)
