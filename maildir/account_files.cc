@@ -53,6 +53,12 @@ const std::string* AccountFiles::Find(const MailboxId& mailbox) const {
   return it == paths_.end() ? nullptr : &it->second;
 }
 
+absl::Status AccountFiles::MakeDurably(const std::string& path) {
+  if (absl::Status s = disk_.MakeDirectories(path); !s.ok()) return s;
+  if (absl::Status s = disk_.SyncDirectory(ParentOf(path)); !s.ok()) return s;
+  return disk_.SyncDirectory(directory_);
+}
+
 absl::Status AccountFiles::MakeMailbox(const MailboxId& mailbox, const std::string& path) {
   for (const char* part : {"/cur", "/new", "/tmp"}) {
     if (absl::Status s = disk_.MakeDirectories(path + part); !s.ok()) return s;
@@ -69,6 +75,10 @@ absl::Status AccountFiles::MakeMailbox(const MailboxId& mailbox, const std::stri
     s = disk_.Remove(marker);
     if (s.ok()) s = disk_.CreateWhole(marker, mailbox.hex() + "\n", 0);
   }
+  if (s.ok() && path != maildir()) {
+    s = disk_.SyncDirectory(path);
+    if (s.ok()) s = disk_.SyncDirectory(ParentOf(path));
+  }
   if (s.ok()) {
     std::erase_if(paths_, [&](const auto& each) { return each.second == path; });
     paths_[mailbox] = path;
@@ -83,7 +93,7 @@ absl::Status AccountFiles::MakeAside(const MailboxId& mailbox) {
 
 absl::Status AccountFiles::ClearTheWay(const std::string& path) {
   if (absl::IsNotFound(disk_.Stat(path).status())) return absl::OkStatus();
-  if (absl::Status s = disk_.MakeDirectories(directory_ + "/aside"); !s.ok()) return s;
+  if (absl::Status s = MakeDurably(directory_ + "/aside"); !s.ok()) return s;
   for (int i = 0;; ++i) {
     const std::string aside = directory_ + "/aside/" + NameOf(path) + "-" + std::to_string(i);
     if (!absl::IsNotFound(disk_.Stat(aside).status())) continue;
@@ -201,7 +211,7 @@ absl::Status AccountFiles::LinkOver(const std::string& from, const std::string& 
 absl::Status AccountFiles::Rename(const std::string& from, const std::string& to) {
   absl::Status status = disk_.Rename(from, to);
   if (absl::IsNotFound(status) && disk_.Stat(from).ok()) {
-    status = disk_.MakeDirectories(ParentOf(to));
+    status = MakeDurably(ParentOf(to));
     if (status.ok()) status = disk_.Rename(from, to);
   }
   if (!status.ok() || from == to) return status;

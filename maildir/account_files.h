@@ -74,6 +74,9 @@ class AccountFiles {
   journal::Disk& disk() const { return disk_; }
 
  private:
+  // A directory's own name must be durable before a message is moved into it: a power cut could keep the rename and
+  // lose the directory. Made rarely: with a mailbox, and once a day for expunged/.
+  absl::Status MakeDurably(const std::string& path);
   absl::Status MakeMailbox(const MailboxId& mailbox, const std::string& path);
   absl::Status ClearTheWay(const std::string& path);
   absl::Status WriteBeside(const std::string& beside, const BodySource& body, int64_t mtime_s);
