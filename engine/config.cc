@@ -555,7 +555,7 @@ std::string ConfigManPageSection() {
       },
       [&](const Key& key) {
         out += fmt::format(
-            ".TP\n.B {}\n{}\nA {}; default\n.BR \"{}\" .\n", EscapeRoff(key.name), EscapeRoff(key.meaning),
+            ".TP\n.B {}\n{}\nValue: {}; default\n.BR \"{}\" .\n", EscapeRoff(key.name), EscapeRoff(key.meaning),
             EscapeRoff(key.kind == Kind::kChoice ? "choice of " + Join(Words(key.choices), ", ") : KindText(key.kind)),
             [&] {
               std::string value = EscapeRoff(ValueText(key, defaults));

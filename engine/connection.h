@@ -28,40 +28,39 @@ struct ProxyHello {
 class Connection {
  public:
   virtual ~Connection() = default;
-  virtual void Send(std::string bytes) = 0;            // queued, in order
-  virtual size_t unsent_bytes() const = 0;             // queued and not yet taken by the kernel
+  virtual void Send(std::string bytes) = 0;                // queued, in order
+  virtual size_t unsent_bytes() const = 0;                 // queued and not yet taken by the kernel
   virtual void OnDrained(std::function<void()> then) = 0;  // once, when unsent_bytes is below 64 KiB (maybe at once)
-  virtual void PauseReading() = 0;                     // OnBytes is not called until ResumeReading
+  virtual void PauseReading() = 0;                         // OnBytes is not called until ResumeReading
   virtual void ResumeReading() = 0;
   // Sends what is queued, then does the TLS handshake. Bytes received in clear behind the command that asked for it
   // are thrown away (RFC 3207, 6: nothing buffered before STARTTLS survives it). OnTls is called when it is done.
   virtual void StartTls() = 0;
-  virtual void CloseAfterSending() = 0;                // then OnClosed is not called
+  virtual void CloseAfterSending() = 0;  // then OnClosed is not called
   // OnTimeout is called when nothing arrived for this long; 0: never. Each arrival starts it anew.
   virtual void SetIdleTimeout(uint64_t milliseconds) = 0;
   // From now on raw bytes go to the account's home and back, those in `already_received` first; the session is done
   // and is destroyed soon after `then(ok)`; on failure it carries on. The answer to the client's login is the
   // session's to send, in `then`, before any of the home's bytes are passed on.
-  virtual void ProxyToHome(ProxyHello hello, std::string already_received,
-                           std::function<void(absl::Status)> then) = 0;
+  virtual void ProxyToHome(ProxyHello hello, std::string already_received, std::function<void(absl::Status)> then) = 0;
 
   virtual const std::string& peer_address() const = 0;  // without port; "unix" for a Unix socket
   virtual bool tls() const = 0;
-  virtual std::string tls_description() const = 0;      // "TLSv1.3 TLS_AES_256_GCM_SHA384", "" without
-  virtual bool tls_available() const = 0;               // a certificate is configured
-  virtual bool loopback() const = 0;                    // the peer is on this host
-  virtual const std::string& session_id() const = 0;    // for the log
+  virtual std::string tls_description() const = 0;    // "TLSv1.3 TLS_AES_256_GCM_SHA384", "" without
+  virtual bool tls_available() const = 0;             // a certificate is configured
+  virtual bool loopback() const = 0;                  // the peer is on this host
+  virtual const std::string& session_id() const = 0;  // for the log
 };
 
 class ProtocolSession {
  public:
   virtual ~ProtocolSession() = default;
-  virtual void OnConnected() = 0;                   // greet
-  virtual void OnBytes(std::string_view bytes) = 0; // in any pieces; the session buffers
-  virtual void OnTls() = 0;                         // the handshake that StartTls asked for is done
+  virtual void OnConnected() = 0;                    // greet
+  virtual void OnBytes(std::string_view bytes) = 0;  // in any pieces; the session buffers
+  virtual void OnTls() = 0;                          // the handshake that StartTls asked for is done
   virtual void OnTimeout() = 0;
-  virtual void OnClosed() = 0;                      // by the peer or by an error; nothing can be sent any more
-  virtual void OnShutdown() = 0;                    // the daemon stops: say goodbye at the next command boundary
+  virtual void OnClosed() = 0;    // by the peer or by an error; nothing can be sent any more
+  virtual void OnShutdown() = 0;  // the daemon stops: say goodbye at the next command boundary
 };
 
 }  // namespace gemel::engine

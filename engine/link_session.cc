@@ -50,7 +50,8 @@ void LinkSession::CloseOnce(const std::string& why) {
 
 void LinkSession::OnTimeout() { Drop("nothing was heard for too long"); }
 void LinkSession::OnClosed() { CloseOnce("the peer closed the connection"); }
-void LinkSession::OnShutdown() { Drop("this node is going down"); }
+// The node ends the link itself, when what clients were promised has its acknowledgements.
+void LinkSession::OnShutdown() {}
 
 void LinkSession::OnBytes(std::string_view bytes) {
   node_.PeerHeard();

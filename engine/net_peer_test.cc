@@ -112,6 +112,20 @@ TEST_F(PeerTest, LinkCarriesBytesBothWays) {
   EXPECT_TRUE(failed_.ok());
 }
 
+TEST_F(PeerTest, ShutdownLeavesTheLinkToTheNode) {
+  b_.Listen();
+  Dial();
+  ASSERT_TRUE(Until([&] { return dialled_.connection != nullptr && b_.link.connection != nullptr; }));
+  a_.net.Shutdown();
+  b_.net.Shutdown();
+  dialled_.connection->Send("an acknowledgement");
+  EXPECT_TRUE(Until([&] { return b_.link.bytes == "an acknowledgement"; }));
+  a_.net.CloseAll();
+  EXPECT_EQ(dialled_.connection, nullptr);  // gone when CloseAll returns
+  EXPECT_THAT(dialled_.events, ElementsAre("connected", "closed"));
+  EXPECT_TRUE(Until([&] { return b_.net.connections() == 0; }));
+}
+
 TEST_F(PeerTest, WrongKeyOfTheServerIsRefused) {
   b_.Listen();
   a_.pinned = std::string(64, '0');

@@ -382,11 +382,16 @@ Net::Net(NetLoop& loop)
 Net::~Net() {
   listeners_.clear();
   dials_.clear();
+  DestroyConnections();
+}
+
+void Net::DestroyConnections() {
   while (!connections_.empty()) {
     // Its destruction may touch others (a relay's other end), so it leaves the table first.
     auto entry = std::move(connections_.begin()->second);
     connections_.erase(connections_.begin());
   }
+  links_ = 0;
 }
 
 void Net::SetClientTls(std::unique_ptr<ClientTls> tls) { client_tls_ = std::move(tls); }
@@ -591,7 +596,9 @@ void Net::StopListening() {
 void Net::Shutdown() {
   StopListening();
   std::vector<std::pair<SocketConnection*, std::weak_ptr<char>>> all;
-  for (const auto& [connection, entry] : connections_) all.emplace_back(connection, connection->alive());
+  for (const auto& [connection, entry] : connections_) {
+    if (!entry.is_link) all.emplace_back(connection, connection->alive());
+  }
   for (const auto& [connection, alive] : all) {
     if (!alive.expired()) connection->Shutdown();
   }
@@ -601,6 +608,7 @@ void Net::CloseAll() {
   StopListening();
   dials_.clear();
   for (const auto& [connection, entry] : connections_) connection->Abort();
+  DestroyConnections();
 }
 
 }  // namespace gemel::engine

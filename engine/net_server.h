@@ -74,8 +74,10 @@ class Net : public Network, public ConnectionHost {
   void CloseProxied();
 
   void StopListening();
-  void Shutdown();  // every session's OnShutdown; connections() says who is still there
-  void CloseAll();  // at once
+  // Every session's OnShutdown; connections() says who is still there. The link is not told: what clients were
+  // promised may wait for it, and the node stops after that.
+  void Shutdown();
+  void CloseAll();  // OnClosed, and gone when it returns; not from inside a session's call
   size_t connections() const { return connections_.size(); }
 
  private:
@@ -98,6 +100,7 @@ class Net : public Network, public ConnectionHost {
                std::function<void(absl::Status)> failed);
   SocketConnection* Add(int fd, SocketConnection::Options options, Listener* listener);
   void ForgetDial(Dial* dial);
+  void DestroyConnections();
   void NoteLink(Connection& connection);
   std::string NextSessionId();
   std::unique_ptr<ProtocolSession> MakePeerSession(Connection& connection);

@@ -22,8 +22,8 @@ class Network {
   // Connects to the peer's link port with mutual TLS 1.3, the peer's key pinned, and makes the session when the
   // handshake is done (then OnConnected). `failed`: no connection came about. Exactly one of the two happens, on the
   // loop, within `timeout_ms`.
-  virtual void DialPeer(const std::string& address, const std::string& alpn, uint64_t timeout_ms,
-                        SessionFactory make, std::function<void(absl::Status)> failed) = 0;
+  virtual void DialPeer(const std::string& address, const std::string& alpn, uint64_t timeout_ms, SessionFactory make,
+                        std::function<void(absl::Status)> failed) = 0;
 };
 
 }  // namespace gemel::engine

@@ -36,15 +36,16 @@ struct NodeOptions {
   AckPolicy ack_policy = AckPolicy::kPairIfUp;
   int zstd_level = 1;
   uint64_t segment_bytes = 64ull << 20;
-  uint64_t retain_bytes_min = 1ull << 30;       // of journal, kept for point-in-time recovery
+  uint64_t retain_bytes_min = 1ull << 30;  // of journal, kept for point-in-time recovery
   uint64_t retain_seconds = 14 * 24 * 3600;
   uint64_t heartbeat_ms = 500;
-  uint64_t peer_timeout_ms = 3000;              // nothing heard for this long: the peer is away
+  uint64_t peer_timeout_ms = 3000;  // nothing heard for this long: the peer is away
   uint64_t checkpoint_ms = 5000;
   uint64_t journal_backlog_bytes_max = 64ull << 20;  // queued and not durable: mail is refused for the moment
   uint64_t store_backlog_bytes_max = 256ull << 20;   // applied and not materialised: likewise
   uint64_t free_bytes_min = 64ull << 20;             // less free space: the disk counts as full
   uint64_t idle_account_ms = 60'000;                 // unused accounts leave memory
+  std::string sqlite_vfs;                            // empty: SQLite's own; tests name one over their Disk
   std::vector<std::string> postmaster_accounts;      // who gets postmaster@; empty: the first account of the domain
 };
 
@@ -76,17 +77,17 @@ struct NodeStatus {
   uint8_t place = 0;
   std::string incarnation;
   journal::Generation generation = 0;
-  std::string state;   // "paired", "solo", "starting", "failed"
-  std::string policy;  // "pair-required", "pair-if-up", "local"
-  bool peer_connected = false;   // the link is up and exchanging
-  bool peer_counts = false;      // the ack policy waits for it
+  std::string state;                        // "paired", "solo", "starting", "failed"
+  std::string policy;                       // "pair-required", "pair-if-up", "local"
+  bool peer_connected = false;              // the link is up and exchanging
+  bool peer_counts = false;                 // the ack policy waits for it
   std::optional<uint64_t> last_contact_ms;  // since the peer was heard
   std::vector<OriginSeq> clock, peer_clock;
   uint64_t lag_records_out = 0, lag_bytes_out = 0;  // ours that the peer does not hold durably
   uint64_t lag_records_in = 0;                      // the peer's that we do not hold, as far as we know
-  uint64_t unprotected = 0;              // acknowledged mutations that only this disk holds
+  uint64_t unprotected = 0;                         // acknowledged mutations that only this disk holds
   std::optional<int64_t> unprotected_since_s;
-  uint64_t oldest_unacknowledged_ms = 0; // age of the oldest mutation that waits for its acknowledgement
+  uint64_t oldest_unacknowledged_ms = 0;  // age of the oldest mutation that waits for its acknowledgement
   uint64_t accounts = 0, accounts_homed_here = 0, accounts_read_only = 0;
   uint64_t journal_bytes = 0, journal_oldest = 0, journal_end = 0, checkpoint_position = 0;
   uint64_t store_backlog_bytes = 0, store_backlog_items = 0;

@@ -142,7 +142,8 @@ void NodeImpl::SetHome(std::string name, uint8_t to, Done done) {
     release.uidnexts.emplace_back(id,
                                   std::max(mailbox.uid_next, given == live->given_uid_next.end() ? 0 : given->second));
   }
-  Create(One(account->id, std::move(release)), Answer(std::move(done)));
+  moving_[account->id].push_back(std::move(done));
+  Create(One(account->id, std::move(release)), nullptr);
 }
 
 std::vector<AccountInfo> NodeImpl::Accounts() const {

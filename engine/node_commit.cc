@@ -79,18 +79,17 @@ void NodeImpl::ScheduleCommit() {
   if (commit_running_ || failed_) return;
   commit_running_ = true;
   // While one sync is in flight the next batch gathers; the job goes on until nothing is queued.
-  env_.workers.Post(
-      Lane::kJournal, [this, alive = std::weak_ptr<bool>(alive_), journal = journal_.get(), loop = &env_.loop] {
-        for (;;) {
-          std::vector<absl::Status> rejected;
-          absl::StatusOr<std::vector<Committed>> committed = journal->CommitOnce(&rejected);
-          const bool idle = !committed.ok() || committed->empty();
-          loop->Post([this, alive, committed = std::move(committed), rejected = std::move(rejected), idle]() mutable {
-            if (!alive.expired()) OnCommitted(std::move(committed), std::move(rejected), idle);
-          });
-          if (idle) return;
-        }
+  env_.workers.Post(Lane::kJournal, [this, alive = std::weak_ptr<bool>(alive_), journal = journal_, loop = &env_.loop] {
+    for (;;) {
+      std::vector<absl::Status> rejected;
+      absl::StatusOr<std::vector<Committed>> committed = journal->CommitOnce(&rejected);
+      const bool idle = !committed.ok() || committed->empty();
+      loop->Post([this, alive, committed = std::move(committed), rejected = std::move(rejected), idle]() mutable {
+        if (!alive.expired()) OnCommitted(std::move(committed), std::move(rejected), idle);
       });
+      if (idle) return;
+    }
+  });
 }
 
 void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std::vector<absl::Status> rejected,
@@ -242,6 +241,7 @@ void NodeImpl::ApplyAll() {
   }
   for (const auto& [account, reason] : pass.closed) CloseSessions(account, reason);
   for (auto& [id, effects] : pass.accounts) AfterApplied(*LiveIfLoaded(id));
+  if (!sweep_.empty()) PostSafely([this] { SweepSome(); });
   // Replies last, each as a step of its own: its session may do anything.
   for (std::function<void()>& callback : pass.callbacks) PostSafely(std::move(callback));
 }
@@ -371,6 +371,10 @@ void NodeImpl::ApplyNodeRecord(const Dot& dot, const Record& record, journal::Po
   } else if (std::holds_alternative<journal::Take>(record.body)) {
     pass.closed.emplace_back(record.account, "the mailbox has moved; please reconnect");
     taking_.erase(record.account);
+    if (auto waiting = moving_.extract(record.account)) {
+      for (Done& done : waiting.mapped())
+        pass.callbacks.push_back([done = std::move(done)] { done(absl::OkStatus()); });
+    }
     sweep_.push_back(record.account);
   }
 }

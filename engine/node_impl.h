@@ -179,6 +179,7 @@ class NodeImpl final : public Node {
   absl::StatusOr<std::string> BodyFromJournal(const Dot& message);
   void ScheduleStore();
   absl::Status SaveDirectory();
+  void StopWhenQuiet(uint64_t until, std::function<void()> done);
   void FinalCheckpoint(std::function<void()> done);
   void AddProblem(std::string key, Problem problem) { problems_[std::move(key)] = std::move(problem); }
   void SolveProblem(const std::string& key) { problems_.erase(key); }
@@ -188,8 +189,9 @@ class NodeImpl final : public Node {
   Environment env_;
   journal::Origin origin_;
 
-  std::unique_ptr<journal::Journal> journal_;
-  std::unique_ptr<maildir::Store> store_;
+  // Shared with the jobs on the workers' lanes, which may outlive the node by a moment.
+  std::shared_ptr<journal::Journal> journal_;
+  std::shared_ptr<maildir::Store> store_;
   Directory directory_;
   uint64_t directory_saved_ = 0;  // version on disk
 
@@ -223,6 +225,7 @@ class NodeImpl final : public Node {
 
   absl::flat_hash_map<AccountId, std::unique_ptr<LiveAccount>> live_;
   std::vector<AccountId> sweep_;  // accounts homed here that may have unplaced letters: looked at one by one
+  absl::flat_hash_map<AccountId, std::vector<Done>> moving_;  // who asked for a home to move: told at the Take
   absl::flat_hash_set<AccountId> releasing_;  // a Release of ours is on its way
   bool pairing_generation_ = false;           // a Paired of ours is on its way
 

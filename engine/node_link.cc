@@ -163,6 +163,13 @@ void NodeImpl::LinkDown(LinkSession& link, const std::string& why) {
       }
     }
     body_parts_.clear();
+    for (auto& [id, waiting] : std::exchange(moving_, {})) {
+      for (Done& done : waiting) {
+        PostSafely([done = std::move(done)] {
+          done(absl::UnavailableError("the link was lost; the home moves when the other server is back"));
+        });
+      }
+    }
   }
   dial_backoff_ms_ = std::min(dial_backoff_ms_ * 2, kDialBackoffMsMax);
   DialSoon(dial_backoff_ms_);

@@ -15,6 +15,8 @@ using journal::Committed;
 using journal::Log;
 using journal::Record;
 
+constexpr uint64_t kStopPollMs = 10;
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Node>> Node::Open(NodeOptions options, Identity identity, Environment environment) {
@@ -80,6 +82,7 @@ absl::Status NodeImpl::OpenJournalAndStore() {
   }
   maildir::StoreOptions store_options;
   store_options.root = options_.data_directory;
+  store_options.sqlite_vfs = options_.sqlite_vfs;
   absl::StatusOr<std::unique_ptr<maildir::Store>> store = maildir::Store::Open(disk, store_options);
   if (!store.ok()) return store.status();
   store_ = *std::move(store);
@@ -240,20 +243,14 @@ void NodeImpl::Stop(uint64_t grace_ms, std::function<void()> done) {
   stopping_ = true;
   const uint64_t until = BootMillis() + grace_ms;
   for (auto& [id, live] : live_) CloseSessions(id, "the server is going down");
-  // What clients were promised comes first: wait until nothing of it is on its way.
-  auto wait = std::make_shared<std::function<void()>>();
-  *wait = [this, until, wait, done = std::move(done)] {
-    const bool quiet = operations_.empty() && !commit_running_ && journal_->pending_bytes() == 0;
-    if (!quiet && !failed_ && BootMillis() < until) {
-      AfterSafely(10, *wait);
-      return;
-    }
-    *wait = nullptr;
-    FinalCheckpoint(done);
-  };
-  PostSafely([wait] {
-    if (*wait) (*wait)();
-  });
+  PostSafely([this, until, done = std::move(done)] { StopWhenQuiet(until, done); });
+}
+
+// What clients were promised comes first.
+void NodeImpl::StopWhenQuiet(uint64_t until, std::function<void()> done) {
+  const bool quiet = operations_.empty() && !commit_running_ && journal_->pending_bytes() == 0;
+  if (quiet || failed_ || BootMillis() >= until) return FinalCheckpoint(std::move(done));
+  AfterSafely(kStopPollMs, [this, until, done = std::move(done)] { StopWhenQuiet(until, done); });
 }
 
 }  // namespace gemel::engine

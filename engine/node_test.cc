@@ -352,7 +352,8 @@ TEST_F(NodeTest, ADamagedFrameIsFetchedAgainFromThePeer) {
   ASSERT_TRUE((*file)->WriteAt(end / 2, std::string_view(&byte, 1)).ok());
   Start(0);
   bool reported = false;
-  for (const Problem& problem : pair_.nodes[0]->Status().problems) reported |= problem.what.find("segment") != std::string::npos;
+  for (const Problem& problem : pair_.nodes[0]->Status().problems)
+    reported |= problem.what.find("segment") != std::string::npos;
   EXPECT_TRUE(reported) << "damage is named";
   ASSERT_TRUE(pair_.RunUntilQuiet());
   pair_.loop.RunFor(2000);

@@ -123,7 +123,7 @@ void NodeImpl::SweepSome() {
 void NodeImpl::ScheduleStore() {
   if (store_running_) return;
   store_running_ = true;
-  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_.get(), loop = &env_.loop] {
+  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop] {
     absl::Status status;
     for (;;) {
       absl::StatusOr<bool> more = store->RunOnce(kStoreItemsAtOnce);
@@ -165,7 +165,7 @@ void NodeImpl::CheckpointSoon() {
     return;
   }
   checkpoint_running_ = true;
-  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_.get(), loop = &env_.loop] {
+  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop] {
     absl::StatusOr<maildir::CheckpointInfo> info = store->Checkpoint();
     loop->Post([this, alive, info = std::move(info)] {
       if (alive.expired()) return;
@@ -216,8 +216,8 @@ void NodeImpl::WriteNextBase(journal::Position until, std::vector<AccountId> acc
   }
   auto state = std::make_shared<AccountState>(live->state);
   state->applied = applied_;
-  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_.get(), loop = &env_.loop,
-                                   until, state, accounts = std::move(accounts)] {
+  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop, until,
+                                   state, accounts = std::move(accounts)] {
     const absl::Status status = store->WriteBase(*state);
     loop->Post([this, alive, until, status, accounts] {
       if (alive.expired()) return;
@@ -239,7 +239,8 @@ void NodeImpl::EndRetiring(const absl::Status& status) {
 }
 
 void NodeImpl::FinalCheckpoint(std::function<void()> done) {
-  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_.get(), loop = &env_.loop,
+  if (link_ != nullptr) link_->Drop("this node is going down");
+  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop,
                                    done = std::move(done)] {
     for (;;) {
       absl::StatusOr<bool> more = store->RunOnce(kStoreItemsAtOnce);

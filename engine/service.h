@@ -63,7 +63,7 @@ class Delivery {
   struct Recipient {
     std::string address;  // envelope, as given
     DeliveryTarget target;
-    std::string trace;    // Return-Path, Delivered-To, Received: LF form, each line ended
+    std::string trace;  // Return-Path, Delivered-To, Received: LF form, each line ended
   };
   // `done` has one status per recipient, in order: OK means as durable as the ack policy says. At most once.
   // The Delivery may be destroyed before `done` is called; then the message may still be stored (unknown outcome).
@@ -110,8 +110,8 @@ using Command = std::variant<StoreFlagsCommand, ExpungeCommand, CopyCommand, Cre
 
 struct CommandResult {
   absl::Status status;
-  uint32_t uid_validity = 0;                      // COPYUID, APPENDUID: of the destination
-  std::vector<std::pair<Uid, Uid>> copied;        // (old, new), old ascending; for APPEND (0, new)
+  uint32_t uid_validity = 0;                // COPYUID, APPENDUID: of the destination
+  std::vector<std::pair<Uid, Uid>> copied;  // (old, new), old ascending; for APPEND (0, new)
 };
 
 enum class EventKind : uint8_t { kNew, kFlags, kExpunged };

@@ -13,6 +13,7 @@ using Text = SectionSpec::Text;
 constexpr size_t kKeywordBytesMax = 128;
 constexpr size_t kKeywordsMax = 64;
 constexpr size_t kSectionDepthMax = 32;
+constexpr size_t kHeaderFieldsMax = 256;
 
 // section-part: 1.2.3, with a "." behind it where a section-text follows.
 bool TakeSectionPart(Cursor& in, SectionSpec* out, bool* text_follows) {
@@ -35,6 +36,7 @@ bool TakeHeaderList(Cursor& in, std::vector<std::string>* out) {
   do {
     std::string field;
     if (!in.TakeAstring(&field)) return false;
+    if (out->size() == kHeaderFieldsMax) return in.Fail("too many header fields");
     out->push_back(std::move(field));
   } while (in.TakeIf(' '));
   return in.Take(')');

@@ -11,6 +11,8 @@
 namespace gemel::imap {
 namespace {
 
+constexpr size_t kListPatternBytesMax = 1024;
+
 template <class Body>
 bool Nothing(Cursor&, CommandBody* out) {
   *out = Body{};
@@ -121,6 +123,7 @@ bool List(Cursor& in, CommandBody* out) {
       if (in.Peek() != ')' && !in.TakeSpace()) return false;
     }
   }
+  if (list.reference.size() + list.pattern.size() > kListPatternBytesMax) return in.Fail("the pattern is too long");
   *out = std::move(list);
   return true;
 }
@@ -131,6 +134,7 @@ bool Lsub(Cursor& in, CommandBody* out) {
   if (!in.TakeSpace() || !in.TakeAstring(&list.reference) || !in.TakeSpace() || !in.TakeListPattern(&list.pattern)) {
     return false;
   }
+  if (list.reference.size() + list.pattern.size() > kListPatternBytesMax) return in.Fail("the pattern is too long");
   *out = std::move(list);
   return true;
 }
@@ -346,6 +350,13 @@ ParseResult ParseAppendStart(std::string_view bytes) {
     result.error = "APPEND: " + (in.error().empty() ? std::string("bad command") : in.error());
   }
   return result;
+}
+
+bool IsAppend(std::string_view bytes) {
+  ParseResult ignored;
+  Cursor in(bytes);
+  std::string word;
+  return TakeStart(in, &ignored, &word) && word == "APPEND";
 }
 
 bool AwaitsAppendMessage(std::string_view bytes) {

@@ -24,6 +24,9 @@ ParseResult ParseCommand(std::string_view bytes);
 // The start of an APPEND, up to the space before its message literal. As ParseCommand.
 ParseResult ParseAppendStart(std::string_view bytes);
 
+// True where `bytes` begin with a tag and APPEND.
+bool IsAppend(std::string_view bytes);
+
 // True where `bytes` begin with a tag, APPEND and a mailbox, so that a literal that comes next is the message.
 bool AwaitsAppendMessage(std::string_view bytes);
 

@@ -137,7 +137,9 @@ CommandReader::Item CommandReader::OnLine(std::string_view line) {
     command_ += line;
     return Done(ParseCommand(command_));
   }
-  if (AwaitsAppendMessage(command_ + std::string(line.substr(0, line.size() - mark->mark_bytes)))) {
+  // Looked at first, so that many literals do not mean many copies of the command.
+  const bool append = IsAppend(command_.empty() ? line : command_);
+  if (append && AwaitsAppendMessage(command_ + std::string(line.substr(0, line.size() - mark->mark_bytes)))) {
     command_ += line.substr(0, line.size() - mark->mark_bytes);
     ParseResult parsed = ParseAppendStart(command_);
     if (!parsed.command) return Reject(std::move(parsed), mark);

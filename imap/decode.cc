@@ -65,9 +65,15 @@ void InitMime() {
 }
 
 std::string FoldCase(std::string_view utf8) {
-  std::string out;
-  out.reserve(utf8.size());
-  for (size_t i = 0; i < utf8.size();) {
+  // Most text is ASCII to its end.
+  std::string out(utf8.size(), '\0');
+  size_t i = 0;
+  for (; i < utf8.size() && static_cast<uint8_t>(utf8[i]) < 0x80; ++i) {
+    const char c = utf8[i];
+    out[i] = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+  }
+  out.resize(i);
+  while (i < utf8.size()) {
     const char c = utf8[i];
     if (static_cast<uint8_t>(c) < 0x80) {
       out += c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;

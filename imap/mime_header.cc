@@ -1,6 +1,7 @@
 #include "imap/mime_header.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "imap/mime_token.h"
 
@@ -21,6 +22,7 @@ struct ParamPiece {
   uint32_t index = 0;
   bool extended = false;
   std::string value;
+  size_t position = 0;
 };
 
 // False: `name` only looks like one.
@@ -47,8 +49,8 @@ bool SplitPieceName(std::string_view name, ParamPiece* piece) {
 
 // Joins the pieces of each key in the order of their numbers; where one is missing they are left as they came.
 void JoinPieces(std::vector<ParamPiece> pieces, MimeParams* params) {
-  std::stable_sort(pieces.begin(), pieces.end(), [](const ParamPiece& a, const ParamPiece& b) {
-    return a.key != b.key ? a.key < b.key : a.index < b.index;
+  std::sort(pieces.begin(), pieces.end(), [](const ParamPiece& a, const ParamPiece& b) {
+    return std::tie(a.key, a.index, a.position) < std::tie(b.key, b.index, b.position);
   });
   for (size_t i = 0; i < pieces.size();) {
     size_t next = i;
@@ -120,6 +122,7 @@ void ReadParams(TokenReader& in, MimeParams* params) {
     ParamPiece piece;
     if (name.find('*') != std::string::npos && SplitPieceName(name, &piece)) {
       piece.value = value;
+      piece.position = pieces.size();
       pieces.push_back(std::move(piece));
     } else {
       params->emplace_back(name, value);

@@ -238,8 +238,7 @@ absl::StatusOr<SearchMatcher::Node> SearchMatcher::CompileNode(const SearchKey& 
     node.cost = std::max(node.cost, compiled->cost);
     node.children.push_back(*std::move(compiled));
   }
-  std::stable_sort(node.children.begin(), node.children.end(),
-                   [](const Node& a, const Node& b) { return a.cost < b.cost; });
+  std::sort(node.children.begin(), node.children.end(), [](const Node& a, const Node& b) { return a.cost < b.cost; });
   return node;
 }
 

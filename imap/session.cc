@@ -298,11 +298,25 @@ void Session::Failed(const absl::Status& status, std::string_view not_found) {
 }
 
 void Session::TellNews(bool expunges, bool with_uid) {
-  if (view_ == nullptr || !view_->HasNews()) return;
-  // Whoever is told first has them as \Recent; the watermark moves so that later sessions do not.
+  if (view_ == nullptr) return;
   const engine::Mailbox* mailbox = SelectedMailbox();
+  if (mailbox != nullptr) TellFlagNames(*mailbox);
+  if (!view_->HasNews()) return;
+  // Whoever is told first has them as \Recent; the watermark moves so that later sessions do not.
   if (view_->HasNewMessages() && !view_->read_only() && mailbox != nullptr) account_->RecentFrom(view_->id(), true);
   view_->Tell(mailbox, expunges, with_uid, &out_);
+}
+
+// RFC 3501, 7.2.6: a client that sees a keyword should have been told that there is such a flag.
+void Session::TellFlagNames(const engine::Mailbox& mailbox) {
+  if (mailbox.keywords.size() == keywords_told_) return;
+  keywords_told_ = mailbox.keywords.size();
+  std::string flags;
+  AppendFlags(journal::kSeen | journal::kAnswered | journal::kFlagged | journal::kDeleted | journal::kDraft, false,
+              mailbox.keywords, &flags);
+  Untagged("FLAGS (" + flags + ")");
+  Untagged(view_->read_only() ? "OK [PERMANENTFLAGS ()] Read-only mailbox."
+                              : "OK [PERMANENTFLAGS (" + flags + " \\*)] Flags permitted.");
 }
 
 // No goodbye may stand inside a literal: then the connection just ends.

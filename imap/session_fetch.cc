@@ -51,6 +51,7 @@ void Session::MarkSeen(FetchPlan plan) {
 }
 
 void Session::StartFetch(FetchPlan plan) {
+  if (const engine::Mailbox* mailbox = SelectedMailbox()) TellFlagNames(*mailbox);
   fetch_ = std::make_unique<FetchRun>(*account_, *view_, std::move(plan));
   FetchStep();
 }

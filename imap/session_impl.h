@@ -79,6 +79,7 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   void Bye(std::string_view text);
   void Close();
   void TellNews(bool expunges, bool with_uid);
+  void TellFlagNames(const engine::Mailbox& mailbox);  // where there are more than the client knows
   bool IsReadOnly() const { return account_ == nullptr || account_->read_only(); }
   bool RefuseWrites();  // true: answered NO; the account cannot be changed here and now
   const engine::Mailbox* SelectedMailbox() const;
@@ -178,6 +179,7 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   engine::Authenticated user_;
   std::unique_ptr<engine::AccountSession> account_;
   std::unique_ptr<MailboxView> view_;  // in kSelected
+  size_t keywords_told_ = 0;           // of view_'s mailbox; names never go
   std::unique_ptr<FetchRun> fetch_;
   std::unique_ptr<AppendRun> append_;
   std::unique_ptr<SearchRun> search_;

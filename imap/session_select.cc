@@ -1,5 +1,6 @@
 // Commands about the selected mailbox as a whole: SELECT, EXAMINE, CHECK, CLOSE, UNSELECT, EXPUNGE, IDLE.
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "imap/append_run.h"
@@ -20,8 +21,6 @@ void Session::Handle(SelectCommand& command) {
   view_ = std::make_unique<MailboxView>(*mailbox, read_only, account_->RecentFrom(mailbox->id, !read_only));
   phase_ = Phase::kSelected;
 
-  std::string flags;
-  AppendFlags(0x1f, false, mailbox->keywords, &flags);
   const auto unseen = std::find_if(mailbox->messages.begin(), mailbox->messages.end(),
                                    [](const auto& message) { return (message.flags & journal::kSeen) == 0; });
   const auto line = [this](std::string_view before, uint64_t number, std::string_view after) {
@@ -29,9 +28,8 @@ void Session::Handle(SelectCommand& command) {
     AppendNumber(number, &out_);
     out_.append(after).append("\r\n");
   };
-  Untagged("FLAGS (" + flags + ")");
-  Untagged(read_only ? "OK [PERMANENTFLAGS ()] Read-only mailbox."
-                     : "OK [PERMANENTFLAGS (" + flags + " \\*)] Flags permitted.");
+  keywords_told_ = std::numeric_limits<size_t>::max();  // nothing yet, not even the system flags
+  TellFlagNames(*mailbox);
   line("", view_->exists(), " EXISTS");
   line("", view_->recent(), " RECENT");
   if (unseen != mailbox->messages.end()) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "imap/test_account.h"
+#include "journal/log.h"
 
 namespace gemel::imap {
 namespace {
@@ -78,6 +79,9 @@ void Client::Talk(std::string_view dialogue) {
 
 class SessionTest : public testing::Test {
  protected:
+  void SetUp() override { journal::SetLogLevel(journal::LogLevel::kOff); }
+  void TearDown() override { journal::SetLogLevel(journal::LogLevel::kInfo); }
+
   TestLoop loop_;
   TestService service_{loop_};
   Client client_{service_, loop_};
@@ -220,6 +224,8 @@ TEST_F(SessionTest, StoreTellsFlagsUnlessSilent) {
   client_.Say("s EXAMINE INBOX\r\n");
   client_.Say("s SELECT INBOX\r\n");
   client_.Talk(R"(C: a STORE 1 +FLAGS (\Seen $Work)
+S: * FLAGS (\Answered \Flagged \Deleted \Seen \Draft $Work)
+S: * OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft $Work \*)] Flags permitted.
 S: * 1 FETCH (FLAGS (\Seen \Recent $Work))
 S: a OK Store completed.
 C: b STORE 1:2 -FLAGS.SILENT (\Seen $work)
@@ -329,7 +335,8 @@ TEST_F(SessionTest, AppendInPieces) {
   for (const char c : std::string_view("a: b\r\n\r\nc\nd\r")) client_.Say(std::string_view(&c, 1));
   EXPECT_EQ(client_.Say("\r"), "");
   EXPECT_EQ(client_.Say("\n"), "");
-  EXPECT_EQ(client_.Say("\r\n"), "* 1 EXISTS\r\n* 1 RECENT\r\na OK [APPENDUID 1 1] Append completed.\r\n");
+  EXPECT_THAT(client_.Say("\r\n"), testing::EndsWith("$Fwd \\*)] Flags permitted.\r\n* 1 EXISTS\r\n* 1 RECENT\r\n"
+                                                     "a OK [APPENDUID 1 1] Append completed.\r\n"));
   const engine::Message& message = service_.Named("INBOX").messages.front();
   EXPECT_EQ(service_.BodyOf(message), "a: b\n\nc\nd\n");
   EXPECT_EQ(message.flags, journal::kSeen);
@@ -390,7 +397,7 @@ TEST_F(SessionTest, FetchOfABodySetsSeen) {
   EXPECT_EQ(client_.Say("b UID FETCH 1 BODY[TEXT]\r\n"),
             "* 1 FETCH (UID 1 BODY[TEXT] {10}\r\nAt five?\r\n FLAGS (\\Seen \\Recent))\r\nb OK Fetch completed.\r\n");
   EXPECT_EQ(client_.Say("c FETCH 1 (RFC822.SIZE BODY[9.1])\r\n"),
-            "* 1 FETCH (RFC822.SIZE 149 BODY[9.1] NIL)\r\nc OK Fetch completed.\r\n");
+            "* 1 FETCH (RFC822.SIZE 144 BODY[9.1] NIL)\r\nc OK Fetch completed.\r\n");
 }
 
 TEST_F(SessionTest, FetchEnvelopeFillsTheCache) {
@@ -448,6 +455,31 @@ S: d OK Status completed.
 C: e UID COPY 77 Archive
 S: e OK Copy completed.
 )");
+}
+
+TEST_F(SessionTest, SearchAnswersNumbersOrUids) {
+  for (int i = 0; i < 3; ++i) service_.Deliver("INBOX", kLetter, i == 1 ? journal::kSeen : 0);
+  service_.Deliver("INBOX", "Subject: =?utf-8?q?Caf=C3=A9?=\n\nx\n");
+  service_.Named("INBOX").Remove(1);
+  client_.LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  client_.Talk(R"(C: a SEARCH UNSEEN SUBJECT tea
+S: * SEARCH 2
+S: a OK Search completed.
+C: b UID SEARCH OR SEEN BODY FIVE
+S: * SEARCH 2 3
+S: b OK Search completed.
+C: c SEARCH FROM nobody
+S: * SEARCH
+S: c OK Search completed.
+C: d SEARCH CHARSET X-NONE SUBJECT a
+S: d NO [BADCHARSET (...
+C: e SEARCH 2:*
+S: * SEARCH 2 3
+S: e OK Search completed.
+)");
+  EXPECT_EQ(client_.Say("f UID SEARCH CHARSET UTF-8 SUBJECT {5+}\r\nCAF\xc3\x89\r\n"),
+            "* SEARCH 4\r\nf OK Search completed.\r\n");
 }
 
 TEST_F(SessionTest, CloseExpungesSilentlyAndUnselectDoesNot) {

@@ -15,12 +15,12 @@ namespace gemel::journal {
 // Sorted by origin; a handful of entries (Closed records take old incarnations out), so linear search is right.
 class VectorClock {
  public:
-  Seq Get(const Origin& origin) const;              // 0 where the origin is unknown
-  void Raise(const Origin& origin, Seq seq);        // to at least seq
+  Seq Get(const Origin& origin) const;        // 0 where the origin is unknown
+  void Raise(const Origin& origin, Seq seq);  // to at least seq
   void Remove(const Origin& origin);
-  void Merge(const VectorClock& other);             // entry-wise maximum
+  void Merge(const VectorClock& other);  // entry-wise maximum
   bool Covers(const Dot& dot) const { return Get(dot.origin) >= dot.seq; }
-  bool Covers(const VectorClock& other) const;      // every entry
+  bool Covers(const VectorClock& other) const;  // every entry
   bool operator==(const VectorClock&) const = default;
   const std::vector<std::pair<Origin, Seq>>& entries() const { return entries_; }
   bool empty() const { return entries_.empty(); }
@@ -28,7 +28,7 @@ class VectorClock {
   // varint count, then node (8 bytes), incarnation (8 bytes), varint seq each.
   void EncodeTo(std::string* out) const;
   static absl::StatusOr<VectorClock> Decode(std::string_view* in);  // takes from the front of *in
-  std::string ToString() const;                                      // for logs: node/incarnation:seq ...
+  std::string ToString() const;                                     // for logs: node/incarnation:seq ...
 
  private:
   std::vector<std::pair<Origin, Seq>> entries_;
@@ -44,8 +44,8 @@ constexpr Hlc HlcFromMillis(uint64_t ms) { return ms << 16; }
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual uint64_t NowMillis() const = 0;      // since 1970, may jump
-  virtual uint64_t BootMillis() const = 0;     // CLOCK_BOOTTIME: monotonic, counts while suspended
+  virtual uint64_t NowMillis() const = 0;   // since 1970, may jump
+  virtual uint64_t BootMillis() const = 0;  // CLOCK_BOOTTIME: monotonic, counts while suspended
 };
 Clock& SystemClock();
 

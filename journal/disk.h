@@ -36,26 +36,26 @@ struct FileInfo {
 };
 
 enum class OpenMode {
-  kRead,        // must exist
-  kReadWrite,   // must exist
-  kCreate,      // read and write, made if missing
-  kCreateNew,   // read and write, AlreadyExists if there
+  kRead,       // must exist
+  kReadWrite,  // must exist
+  kCreate,     // read and write, made if missing
+  kCreateNew,  // read and write, AlreadyExists if there
 };
 
 class Disk {
  public:
   virtual ~Disk() = default;
   virtual absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) = 0;
-  virtual absl::Status MakeDirectories(const std::string& path) = 0;  // with parents; fine if there
+  virtual absl::Status MakeDirectories(const std::string& path) = 0;                // with parents; fine if there
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;  // replaces `to`
   virtual absl::Status Link(const std::string& from, const std::string& to) = 0;    // AlreadyExists if `to` is there
-  virtual absl::Status Remove(const std::string& path) = 0;         // a file or an empty directory
-  virtual absl::Status RemoveTree(const std::string& path) = 0;     // fine if missing
+  virtual absl::Status Remove(const std::string& path) = 0;                         // a file or an empty directory
+  virtual absl::Status RemoveTree(const std::string& path) = 0;                     // fine if missing
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;  // names, sorted
   virtual absl::StatusOr<FileInfo> Stat(const std::string& path) = 0;
   virtual absl::Status SetModified(const std::string& path, int64_t mtime_s) = 0;
-  virtual absl::Status SyncDirectory(const std::string& path) = 0;  // fsync of the directory: makes names durable
-  virtual absl::Status SyncFileSystem(const std::string& path) = 0; // syncfs of the file system that holds `path`
+  virtual absl::Status SyncDirectory(const std::string& path) = 0;   // fsync of the directory: makes names durable
+  virtual absl::Status SyncFileSystem(const std::string& path) = 0;  // syncfs of the file system that holds `path`
   virtual absl::StatusOr<uint64_t> FreeBytes(const std::string& path) = 0;
 
   // A new file with these bytes and this mtime, in as few system calls as there are; replaces nothing.

@@ -12,7 +12,6 @@ namespace gemel::journal {
 namespace {
 
 constexpr char kFrameMagic[4] = {'G', 'e', 'm', 'F'};
-constexpr char kEnvelopeMagic[4] = {'G', 'e', 'm', 'E'};
 // The chain is a hash of the same bytes as the header's checksum, and must not be the same number.
 constexpr uint64_t kChainSeed = 0x6e69616863;
 

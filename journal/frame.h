@@ -67,6 +67,7 @@ class FrameEncoder {
 
 // ---- envelope ----
 
+inline constexpr char kEnvelopeMagic[4] = {'G', 'e', 'm', 'E'};
 inline constexpr size_t kEnvelopeBytes = 32;
 // Where a frame begins in its segment; what is between two frames is zero.
 inline constexpr size_t kFrameAlignBytes = 8;

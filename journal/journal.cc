@@ -67,10 +67,6 @@ class JournalImpl : public Journal {
   }
   Seq Append(std::vector<Record> records, const VectorClock& applied) override;
   void AppendReceived(std::string shipped) override;
-  void SetWake(std::function<void()> wake) override {
-    std::lock_guard lock(wake_mutex_);
-    wake_ = std::move(wake);
-  }
   size_t pending_bytes() const override {
     std::lock_guard lock(queue_mutex_);
     return pending_bytes_;
@@ -98,10 +94,6 @@ class JournalImpl : public Journal {
   }
 
  private:
-  void Wake() {
-    std::lock_guard lock(wake_mutex_);
-    if (wake_) wake_();
-  }
   absl::Status Gather(std::vector<absl::Status>* rejected);
   absl::Status PrepareOwn(Item item);
   absl::Status FinishOwnFrame();
@@ -128,9 +120,6 @@ class JournalImpl : public Journal {
   Origin origin_;
   Generation generation_ = 0;
   Seq next_seq_ = 1;
-
-  std::mutex wake_mutex_;
-  std::function<void()> wake_;
 
   std::mutex commit_mutex_;  // guards these: the writer's own
   absl::Status final_error_;
@@ -189,6 +178,7 @@ absl::Status JournalImpl::Init(Recovered* recovered) {
   recovered->end = end_;
   recovered->cut_bytes = recovery->cut_bytes;
   recovered->problems = std::move(recovery->problems);
+  recovered->missing.clear();
   for (const Gap& gap : gaps_) recovered->missing.push_back({gap.origin, gap.first, gap.last});
   return absl::OkStatus();
 }
@@ -209,7 +199,6 @@ Seq JournalImpl::Append(std::vector<Record> records, const VectorClock& applied)
     pending_bytes_ += item.bytes;
     queue_.push_back(std::move(item));
   }
-  Wake();
   return first;
 }
 
@@ -221,7 +210,6 @@ void JournalImpl::AppendReceived(std::string shipped) {
     item.bytes = shipped.size();
     item.received = std::move(shipped);
   }
-  Wake();
 }
 
 absl::StatusOr<std::vector<Committed>> JournalImpl::CommitOnce(std::vector<absl::Status>* rejected) {
@@ -261,8 +249,21 @@ absl::Status JournalImpl::Gather(std::vector<absl::Status>* rejected) {
   return FinishOwnFrame();
 }
 
+// Whether `later` has applied something of another node that `earlier` had not. What is a node's own goes by its seqs.
+static bool SawMoreOfOthers(const VectorClock& later, const VectorClock& earlier, NodeId own) {
+  for (const auto& [origin, seq] : later.entries()) {
+    if (origin.node != own && earlier.Get(origin) < seq) return true;
+  }
+  return false;
+}
+
 absl::Status JournalImpl::PrepareOwn(Item item) {
   Seq seq = item.first_seq;
+  // A frame has one clock, and it must be true of each of its records: a Place that does not know its Deliver would be
+  // replayed before it, and a record that knows too much would win over what it never saw.
+  if (open_ != nullptr && SawMoreOfOthers(item.applied, open_->applied, item.origin.node)) {
+    if (absl::Status s = FinishOwnFrame(); !s.ok()) return s;
+  }
   for (Record& record : item.records) {
     if (open_ != nullptr && (open_->origin != item.origin || open_->generation != item.generation ||
                              record.time < open_->base || payload_.size() >= FrameBytesMax())) {
@@ -282,8 +283,6 @@ absl::Status JournalImpl::PrepareOwn(Item item) {
       open_->generation = item.generation;
       open_->first_seq = seq;
       open_->base = record.time;
-      // The first record's clock is a lower bound for the others: calling two records concurrent that are not costs a
-      // needless merge, the other way round would lose a change.
       open_->applied = item.applied;
       EncodeRecord(record, open_->base, &payload_);
     }
@@ -322,12 +321,6 @@ void JournalImpl::PrepareReceived(Item item, std::vector<absl::Status>* rejected
   if (!frame.ok()) return drop(frame.status());
   const std::string name = HexU64(frame->origin.node) + "/" + HexU64(frame->origin.incarnation) + ":" +
                            std::to_string(frame->first_seq) + "-" + std::to_string(frame->last_seq());
-  {
-    std::lock_guard lock(queue_mutex_);
-    if (frame->origin == origin_) {
-      return drop(absl::FailedPreconditionError("frame " + name + " claims to be of this very run"));
-    }
-  }
   const auto it = prepared_tips_.find(frame->origin);
   const Tip tip = it == prepared_tips_.end() ? Tip{} : it->second;
   absl::StatusOr<FrameHeader> header = DecodeFrameHeader(item.received);
@@ -336,6 +329,12 @@ void JournalImpl::PrepareReceived(Item item, std::vector<absl::Status>* rejected
     if (PrepareRefetched(*header, std::move(prepared))) return;
     return drop(absl::OkStatus());  // held already
   }
+  Origin own;
+  {
+    std::lock_guard lock(queue_mutex_);
+    own = origin_;
+  }
+  if (frame->origin == own) return drop(absl::FailedPreconditionError("frame " + name + " claims to be of this run"));
   if (frame->first_seq != tip.seq + 1) {
     return drop(
         absl::OutOfRangeError("frame " + name + " does not continue what is held, up to " + std::to_string(tip.seq)));

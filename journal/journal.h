@@ -1,6 +1,6 @@
 // One node's write-ahead log: what it created and what it received, in the order in which it became durable here.
-// Bytes: journal/README.md. A Journal has no thread of its own; JournalThread (journal/journal_thread.h) drives
-// CommitOnce in production, tests and the simulator call it themselves.
+// Bytes: journal/README.md. A Journal has no thread of its own: whoever has appended calls CommitOnce, the engine on a
+// lane of its workers, tests and the simulator where they like.
 //
 // Threads: Append* and pending_bytes may be called by any thread; CommitOnce by one at a time; readers are separate
 // objects that see only what is durable.
@@ -33,32 +33,32 @@ struct Frame {
   Seq first_seq = 0;
   uint32_t count = 0;
   Hlc base = 0;
-  VectorClock applied;      // the creator's, when it appended the frame's first record
-  uint64_t chain = 0;       // hash over the origin's previous frame's chain and this frame: equal histories, equal chain
-  std::string shipped;      // header and payload
+  VectorClock applied;  // the creator's, when it appended the frame's first record
+  uint64_t chain = 0;   // hash over the origin's previous frame's chain and this frame: equal histories, equal chain
+  std::string shipped;  // header and payload
   std::vector<Record> records;  // decoded; [i] has seq first_seq + i
   Seq last_seq() const { return first_seq + count - 1; }
 };
 
 struct JournalOptions {
-  std::string directory;                        // absolute; made, with parents, if missing
-  int zstd_level = 1;                           // 0: none
-  uint64_t segment_bytes = 64ull * 1024 * 1024; // zero-filled when made, recycled when retired
-  size_t frame_bytes_max = 1024 * 1024;         // of uncompressed payload; a record never spans frames
-  Random* random = nullptr;                     // for the segments' salts; nullptr: the system's
+  std::string directory;                         // absolute; made, with parents, if missing
+  int zstd_level = 1;                            // 0: none
+  uint64_t segment_bytes = 64ull * 1024 * 1024;  // zero-filled when made, recycled when retired
+  size_t frame_bytes_max = 1024 * 1024;          // of uncompressed payload; a record never spans frames
+  Random* random = nullptr;                      // for the segments' salts; nullptr: the system's
 };
 
 struct Recovered {
-  VectorClock held;                  // everything on this disk
-  Position end = 0;                  // where the next frame goes
-  uint64_t cut_bytes = 0;            // torn tail that was cut
-  std::vector<std::string> problems; // damaged frames, each with segment, offset and what to do
+  VectorClock held;                   // everything on this disk
+  Position end = 0;                   // where the next frame goes
+  uint64_t cut_bytes = 0;             // torn tail that was cut
+  std::vector<std::string> problems;  // damaged frames, each with segment, offset and what to do
   struct Missing {
     Origin origin;
     Seq first = 0;
     Seq last = 0;
   };
-  std::vector<Missing> missing;      // records in damaged frames: AppendReceived of what the peer ships mends them
+  std::vector<Missing> missing;  // records in damaged frames: AppendReceived of what the peer ships mends them
 };
 
 struct Committed {
@@ -83,8 +83,6 @@ class Journal {
   virtual Seq Append(std::vector<Record> records, const VectorClock& applied) = 0;
   // Queues a frame as the peer shipped it. It is verified in CommitOnce.
   virtual void AppendReceived(std::string shipped) = 0;
-  // Called, with no lock held, by whoever has queued something. One at a time; an empty function ends it.
-  virtual void SetWake(std::function<void()> wake) = 0;
   // Queued and not yet durable; callers stop taking mail above their limit.
   virtual size_t pending_bytes() const = 0;
 

@@ -9,7 +9,6 @@
 
 #include "journal/crash_disk.h"
 #include "journal/frame.h"
-#include "journal/journal_thread.h"
 #include "journal/record_samples.h"
 #include "journal/segment.h"
 
@@ -354,48 +353,6 @@ TEST(ShipCursorTest, GivesWhatThePeerLacks) {
   ASSERT_TRUE(journal->Retire(journal->end()).ok());
   EXPECT_TRUE(
       absl::IsNotFound(ShipCursor::Make(disk, *journal, kDirectory, theirs, {kHere.node})->Next(1000).status()));
-}
-
-TEST(JournalThreadTest, CommitsWhatIsAppendedAndDrainsOnStop) {
-  CrashDisk disk;
-  auto journal = OpenJournal(disk);
-  journal->StartOrigin(kHere, 1);
-  std::mutex mutex;
-  std::condition_variable changed;
-  Seq durable = 0;
-  JournalThread thread(*journal, [&](absl::StatusOr<std::vector<Committed>> committed, std::vector<absl::Status>) {
-    std::lock_guard lock(mutex);
-    ASSERT_TRUE(committed.ok());
-    for (const Committed& c : *committed) {
-      EXPECT_EQ(c.frame->first_seq, durable + 1);
-      durable = c.frame->last_seq();
-    }
-    changed.notify_all();
-  });
-  for (int i = 0; i < 500; ++i) journal->Append({Letter("x")}, {});
-  {
-    std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return durable == 500; });
-  }
-  for (int i = 0; i < 500; ++i) journal->Append({Letter("y")}, {});
-  thread.Stop();
-  EXPECT_EQ(durable, 1000u);
-}
-
-TEST(JournalThreadTest, SaysAFinalErrorOnceAndEnds) {
-  CrashDisk disk;
-  auto journal = OpenJournal(disk);
-  journal->StartOrigin(kHere, 1);
-  int errors = 0;
-  JournalThread thread(*journal, [&](absl::StatusOr<std::vector<Committed>> committed, std::vector<absl::Status>) {
-    if (!committed.ok()) ++errors;
-  });
-  disk.FailAt(disk.operations(), absl::UnavailableError("injected"), true);
-  journal->Append({Letter("x")}, {});
-  journal->Append({Letter("y")}, {});
-  thread.Stop();
-  EXPECT_EQ(errors, 1);
-  EXPECT_TRUE(journal->held().empty());
 }
 
 }  // namespace

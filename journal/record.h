@@ -31,9 +31,9 @@ using ModSeq = uint64_t;  // lane * 2^32 + counter; below 2^53
 // First record of an incarnation.
 struct Start {
   uint8_t place = 0;
-  Origin predecessor;        // zero for the node's very first start
-  Seq predecessor_seq = 0;   // last seq that this node itself held of it
-  std::string version;       // of the program, for people
+  Origin predecessor;       // zero for the node's very first start
+  Seq predecessor_seq = 0;  // last seq that this node itself held of it
+  std::string version;      // of the program, for people
   bool operator==(const Start&) const = default;
 };
 // Both nodes hold all of a finished incarnation: clocks may drop it.
@@ -81,7 +81,7 @@ struct AccountSet {
   bool operator==(const AccountSet&) const = default;
 };
 struct DomainSet {
-  std::string domain;    // lower case, U-label as UTF-8
+  std::string domain;  // lower case, U-label as UTF-8
   bool exists = true;
   std::string alias_of;  // empty: a domain with accounts of its own
   bool operator==(const DomainSet&) const = default;
@@ -142,12 +142,12 @@ struct Deliver {
   MailboxId wanted;  // where it should go; INBOX if that is gone when it is placed
   Guid guid;
   int64_t internal_date_s = 0;
-  std::string sender;     // envelope, "" for <>
-  std::string recipient;  // envelope, as given
-  uint64_t message_id_hash = 0;          // xxh3-64 of the Message-ID's text; 0: none
+  std::string sender;                      // envelope, "" for <>
+  std::string recipient;                   // envelope, as given
+  uint64_t message_id_hash = 0;            // xxh3-64 of the Message-ID's text; 0: none
   std::array<uint8_t, 32> content_hash{};  // SHA-256 of the content without our trace headers, LF form
-  uint64_t bytes = 0;      // of trace + body, LF form: Maildir S=
-  uint64_t crlf_bytes = 0; // with each LF as CRLF: RFC822.SIZE, Maildir W=
+  uint64_t bytes = 0;                      // of trace + body, LF form: Maildir S=
+  uint64_t crlf_bytes = 0;                 // with each LF as CRLF: RFC822.SIZE, Maildir W=
   Flags flags = 0;
   std::vector<std::string> keywords;
   std::string trace;       // our own header lines, before the body, LF form
@@ -179,7 +179,7 @@ struct FlagsChange {
   Flags flags = 0;
   std::vector<std::string> keywords;
   ModSeq modseq = 0;
-  ModSeq unchanged_since = 0;   // 0: none (RFC 7162, 3.1.3; for later)
+  ModSeq unchanged_since = 0;  // 0: none (RFC 7162, 3.1.3; for later)
   std::vector<Dot> messages;
   bool operator==(const FlagsChange&) const = default;
 };
@@ -231,13 +231,12 @@ struct Subscribe {
   bool operator==(const Subscribe&) const = default;
 };
 
-using RecordBody =
-    std::variant<Start, Closed, GenerationBegin, PeerSet, AccountSet, DomainSet, AliasSet, Release, Take, BodyChunk,
-                 BodyDrop, Deliver, Place, FlagsChange, Expunge, Copy, Move, MailboxCreate, MailboxRename,
-                 MailboxDelete, Subscribe>;
+using RecordBody = std::variant<Start, Closed, GenerationBegin, PeerSet, AccountSet, DomainSet, AliasSet, Release, Take,
+                                BodyChunk, BodyDrop, Deliver, Place, FlagsChange, Expunge, Copy, Move, MailboxCreate,
+                                MailboxRename, MailboxDelete, Subscribe>;
 
 struct Record {
-  AccountId account;         // zero where the record is the node's
+  AccountId account;  // zero where the record is the node's
   Hlc time = 0;
   bool group_continues = false;  // the next record of this origin belongs to the same atomic group
   RecordBody body;

@@ -177,7 +177,9 @@ absl::StatusOr<Look> SegmentReader::LookAt(uint64_t offset, uint64_t limit) {
   if (in->size() < kEnvelopeBytes) return look;
   const size_t stored = kEnvelopeBytes + GetFixed<uint32_t>(in->data() + 4);
   // Cheap refusals before a window of that size is read; ReadEnvelope makes sure.
-  if (in->substr(0, 4) != "GemE" || stored > limit - offset || stored > kEnvelopeBytes + kShippedBytesMax) return look;
+  if (std::memcmp(in->data(), kEnvelopeMagic, sizeof kEnvelopeMagic) != 0 || stored > limit - offset ||
+      stored > kEnvelopeBytes + kShippedBytesMax)
+    return look;
   in = Window(offset, stored);
   if (!in.ok()) return in.status();
   const std::optional<Envelope> envelope = ReadEnvelope(*in, PositionOf(header_.number, offset), header_.salt);
@@ -198,15 +200,23 @@ absl::StatusOr<Look> SegmentReader::LookAt(uint64_t offset, uint64_t limit) {
 
 absl::StatusOr<std::optional<uint64_t>> SegmentReader::FindEnvelope(uint64_t offset, uint64_t limit) {
   offset = (offset + kFrameAlignBytes - 1) / kFrameAlignBytes * kFrameAlignBytes;
+  constexpr uint64_t kStrideBytes = 4096;
   while (offset < limit) {
-    absl::StatusOr<std::string_view> in = Window(offset, kFrameAlignBytes);
+    absl::StatusOr<std::string_view> in = Window(offset, std::min(kStrideBytes, limit - offset));
     if (!in.ok()) return in.status();
     if (in->size() < kFrameAlignBytes) break;
-    if (std::memcmp(in->data(), "GemE", 4) == 0) {
-      absl::StatusOr<Look> look = LookAt(offset, limit);
-      if (!look.ok()) return look.status();
-      if (look->found != Look::Found::kNothing) return std::optional<uint64_t>(offset);
+    size_t at = 0;
+    while (at + kFrameAlignBytes <= in->size() && std::memcmp(in->data() + at, kEnvelopeMagic, 4) != 0) {
+      at += kFrameAlignBytes;
     }
+    offset += at;
+    if (at + kFrameAlignBytes > in->size()) {
+      if (at == 0 || offset + kFrameAlignBytes > limit) break;
+      continue;
+    }
+    absl::StatusOr<Look> look = LookAt(offset, limit);
+    if (!look.ok()) return look.status();
+    if (look->found != Look::Found::kNothing) return std::optional<uint64_t>(offset);
     offset += kFrameAlignBytes;
   }
   return std::optional<uint64_t>();

@@ -148,7 +148,7 @@ absl::Status ImapRun::Copy() {
   Samples seconds;
   uint64_t bytes = 0;
   const uint64_t last = std::min<uint64_t>(messages_, 5000);
-  const absl::Status status = Timed(fmt::format("COPY 1:{} Bench", last), seconds, bytes);
+  absl::Status status = Timed(fmt::format("COPY 1:{} Bench", last), seconds, bytes);
   if (!status.ok()) return status;
   NewRow("copy", seconds).Set("messages", last);
   return absl::OkStatus();
@@ -174,7 +174,7 @@ absl::Status ImapRun::Bodies() {
   Samples seconds;
   uint64_t bytes = 0;
   const uint64_t last = std::min<uint64_t>(messages_, 5000);
-  const absl::Status status = Timed(fmt::format("FETCH 1:{} (BODY.PEEK[])", last), seconds, bytes);
+  absl::Status status = Timed(fmt::format("FETCH 1:{} (BODY.PEEK[])", last), seconds, bytes);
   if (!status.ok()) return status;
   NewRow("bodies", seconds)
       .Set("messages", last)
@@ -382,7 +382,7 @@ absl::StatusOr<uint64_t> Watcher::Start() {
   if (!reply.ok()) return reply.status();
   Note(reply->untagged);
   if (watch_ == Watch::kIdle) {
-    const absl::Status status = client_.StartIdle();
+    absl::Status status = client_.StartIdle();
     if (!status.ok()) return status;
   }
   return exists_;
@@ -426,6 +426,7 @@ absl::StatusOr<Row> ImapMix(const MixOptions& options) {
   std::mutex mutex;
   absl::Status first_error;
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<size_t>(options.clients));
   const Clock::time_point start = Clock::now();
   for (int i = 0; i < options.clients; ++i) {
     threads.emplace_back([&, i] {

@@ -27,7 +27,8 @@ void List(CommandLine& line, const std::string& target, bool as_json, const std:
   if (as_json) return fmt::print("{}", *answer);
   std::vector<std::vector<std::string>> rows = {members};
   try {
-    for (const json::value& item : json::parse(*answer).as_array()) {
+    const json::value list = json::parse(*answer);
+    for (const json::value& item : list.as_array()) {
       auto& row = rows.emplace_back();
       for (const std::string& member : members) {
         const json::value& value = item.at(member);

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "engine/admin_server.h"
+#include "engine/data_lock.h"
 #include "engine/identity.h"
 #include "engine/net_loop.h"
 #include "engine/net_server.h"
@@ -118,6 +119,9 @@ class Daemon {
     }
     if (!identity.ok()) return identity.status();
     identity_ = *std::move(identity);
+    auto lock = engine::DataLock::Take(config_.data_directory);
+    if (!lock.ok()) return lock.status();
+    lock_ = *std::move(lock);
 
     auto client_tls =
         config_.tls_certificate.empty()
@@ -302,7 +306,8 @@ class Daemon {
   }
 
   const engine::Config config_;
-  Signals signals_;  // first: it blocks signals for all threads that follow
+  Signals signals_;                         // first: it blocks signals for all threads that follow
+  std::unique_ptr<engine::DataLock> lock_;  // before what it protects: let go last
   std::unique_ptr<journal::Disk> disk_ = journal::MakePosixDisk();
   engine::NetLoop loop_;
   engine::ThreadWorkers workers_;

@@ -1,97 +1,17 @@
-// Conversations. A dialogue's "C:" lines in a row are one read; its "S:" lines are all that is answered, where a line
-// that ends in * may go on.
-#include "smtp/session.h"
-
-#include <gtest/gtest.h>
-
+// Who may say what, when, and how much of it.
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "smtp/fakes.h"
+#include "smtp/dialogue.h"
 
 namespace gemel::smtp {
 namespace {
 
-std::vector<std::string> Lines(std::string_view text, std::string_view end) {
-  std::vector<std::string> lines;
-  while (!text.empty()) {
-    const size_t n = text.find(end);
-    lines.emplace_back(text.substr(0, n));
-    text.remove_prefix(n == std::string_view::npos ? text.size() : n + end.size());
-  }
-  return lines;
-}
+class SessionCommandsTest : public SessionTest {};
 
-class SessionTest : public testing::Test {
- protected:
-  void Open(Kind kind, bool greet = true) {
-    auto options = std::make_shared<SessionOptions>(options_);
-    options->kind = kind;
-    session_ = std::make_unique<Session>(service_, connection_, limits_, options);
-    session_->OnConnected();
-    if (!greet) return;
-    Talk(kind == Kind::kLmtp ? "LHLO client.test\r\n" : "EHLO client.test\r\n");
-    connection_.sent.clear();
-    connection_.sends = 0;
-  }
-  // Feeds bytes and gives what is answered to them, also after the message is stored.
-  std::string Talk(std::string_view bytes) {
-    connection_.sent.clear();
-    session_->OnBytes(bytes);
-    service_.RunPosted();
-    return connection_.sent;
-  }
-  void Dialogue(std::string_view script) {
-    std::string say;
-    std::vector<std::string> expect;
-    const auto turn = [&] {
-      if (say.empty() && expect.empty()) return;
-      const std::string answer = say.empty() ? connection_.sent : Talk(say);
-      connection_.sent.clear();
-      EXPECT_TRUE(answer.empty() || answer.ends_with("\r\n")) << answer;
-      const std::vector<std::string> got = Lines(answer, "\r\n");
-      bool same = got.size() == expect.size();
-      for (size_t i = 0; same && i < got.size(); ++i) {
-        same = expect[i].ends_with('*') ? got[i].starts_with(expect[i].substr(0, expect[i].size() - 1))
-                                        : got[i] == expect[i];
-      }
-      std::string expected;
-      for (const std::string& line : expect) expected += line + "\n";
-      EXPECT_TRUE(same) << "to:\n" << say << "\nexpected:\n" << expected << "\ngot:\n" << answer;
-      say.clear();
-      expect.clear();
-    };
-    for (const std::string& line : Lines(script, "\n")) {
-      if (line.starts_with("C:")) {
-        if (!expect.empty()) turn();
-        say += (line.size() > 3 ? line.substr(3) : "") + "\r\n";
-      } else if (line.starts_with("S:")) {
-        expect.push_back(line.substr(3));
-      } else {
-        EXPECT_TRUE(line.empty()) << line;
-      }
-    }
-    turn();
-  }
-  std::vector<std::string> Bodies() const {
-    std::vector<std::string> bodies;
-    for (const auto& letter : service_.letters) bodies.push_back(letter.body);
-    return bodies;
-  }
-  void Envelope(std::string_view recipient = "ann@example.test") {
-    Talk("MAIL FROM:<x@a.test>\r\nRCPT TO:<" + std::string(recipient) + ">\r\n");
-  }
-
-  FakeService service_;
-  FakeConnection connection_;
-  SmtpLimits limits_{LimitOptions{}};
-  SessionOptions options_;
-  std::unique_ptr<Session> session_;
-};
-
-TEST_F(SessionTest, LmtpGreetsAndOffersWhatItDoes) {
+TEST_F(SessionCommandsTest, LmtpGreetsAndOffersWhatItDoes) {
   Open(Kind::kLmtp, false);
   Dialogue(R"(
 S: 220 mx.example.test LMTP Gemel
@@ -116,7 +36,7 @@ S: 221 2.0.0 mx.example.test Bye
   EXPECT_TRUE(connection_.closed);
 }
 
-TEST_F(SessionTest, SmtpGreets) {
+TEST_F(SessionCommandsTest, SmtpGreets) {
   Open(Kind::kSmtp, false);
   Dialogue(R"(
 S: 220 mx.example.test ESMTP Gemel
@@ -135,7 +55,7 @@ S: 250 2.1.0 Ok
 )");
 }
 
-TEST_F(SessionTest, LmtpDeliversAndAnswersForEachRecipientInOrder) {
+TEST_F(SessionCommandsTest, LmtpDeliversAndAnswersForEachRecipientInOrder) {
   Open(Kind::kLmtp);
   service_.results["bob@example.test"] = absl::UnavailableError("");
   Dialogue(R"(
@@ -177,14 +97,14 @@ S: 250 2.0.0 <ann@example.test> Stored as s1.2
   EXPECT_EQ(service_.open, 0);
 }
 
-TEST_F(SessionTest, AllRepliesToOneReadAreOneSend) {
+TEST_F(SessionCommandsTest, AllRepliesToOneReadAreOneSend) {
   Open(Kind::kSmtp);
   session_->OnBytes("MAIL FROM:<x@a.test>\r\nRCPT TO:<ann@example.test>\r\nRCPT TO:<no@example.test>\r\nDATA\r\n");
   EXPECT_EQ(connection_.sends, 1);
   EXPECT_EQ(Lines(connection_.sent, "\r\n").size(), 4u);
 }
 
-TEST_F(SessionTest, CommandsBehindTheDotAreAnsweredAfterIt) {
+TEST_F(SessionCommandsTest, CommandsBehindTheDotAreAnsweredAfterIt) {
   Open(Kind::kSmtp);
   Envelope();
   Talk("DATA\r\n");
@@ -200,7 +120,7 @@ TEST_F(SessionTest, CommandsBehindTheDotAreAnsweredAfterIt) {
   EXPECT_TRUE(connection_.closed);
 }
 
-TEST_F(SessionTest, ManyMessagesInOneRead) {
+TEST_F(SessionCommandsTest, ManyMessagesInOneRead) {
   Open(Kind::kLmtp);
   std::string said;
   for (int i = 0; i < 5; ++i) {
@@ -210,7 +130,7 @@ TEST_F(SessionTest, ManyMessagesInOneRead) {
   EXPECT_EQ(Bodies(), std::vector<std::string>(5, "ab\n"));
 }
 
-TEST_F(SessionTest, EveryByteOnItsOwn) {
+TEST_F(SessionCommandsTest, EveryByteOnItsOwn) {
   Open(Kind::kSmtp);
   const std::string said =
       "MAIL FROM:<x@a.test>\r\nRCPT TO:<ann@example.test>\r\nDATA\r\nA: b\r\n\r\n..x\r\n.y\r\n.\r\n"
@@ -223,7 +143,7 @@ TEST_F(SessionTest, EveryByteOnItsOwn) {
   EXPECT_TRUE(connection_.closed);
 }
 
-TEST_F(SessionTest, TraceHeaders) {
+TEST_F(SessionCommandsTest, TraceHeaders) {
   connection_.peer = "2001:db8::7";
   connection_.tls_on = true;
   Open(Kind::kSmtp);
@@ -253,7 +173,7 @@ S: 250 2.0.0 Stored as s1.1
   EXPECT_EQ(recipients[1].trace.find("ann"), std::string::npos) << "who else got it is nobody's business";
 }
 
-TEST_F(SessionTest, AnAliasIsOneReplyAndNobodyGetsTwoCopies) {
+TEST_F(SessionCommandsTest, AnAliasIsOneReplyAndNobodyGetsTwoCopies) {
   Open(Kind::kLmtp);
   Dialogue(R"(
 C: MAIL FROM:<x@a.test>
@@ -285,7 +205,7 @@ S: 250 2.0.0 <ann@example.test> *
 )");
 }
 
-TEST_F(SessionTest, ABigAliasIsNamedOnlySoOften) {
+TEST_F(SessionCommandsTest, ABigAliasIsNamedOnlySoOften) {
   options_.recipients_max = 100'000;
   Open(Kind::kSmtp);
   Talk("MAIL FROM:<x@a.test>\r\n");
@@ -300,7 +220,7 @@ TEST_F(SessionTest, ABigAliasIsNamedOnlySoOften) {
 
 // ---- never a relay ----
 
-TEST_F(SessionTest, NeverRelays) {
+TEST_F(SessionCommandsTest, NeverRelays) {
   for (const Kind kind : {Kind::kSmtp, Kind::kLmtp}) {
     connection_.on_this_host = true;  // not even for this host itself
     Open(kind);
@@ -328,7 +248,7 @@ TEST_F(SessionTest, NeverRelays) {
   }
 }
 
-TEST_F(SessionTest, ASourceRouteToUsIsIgnored) {
+TEST_F(SessionCommandsTest, ASourceRouteToUsIsIgnored) {
   Open(Kind::kSmtp);
   Envelope("@other.test,@b.test:ann@example.test");
   EXPECT_EQ(service_.lookups.back(), "ann@example.test");
@@ -337,7 +257,7 @@ TEST_F(SessionTest, ASourceRouteToUsIsIgnored) {
   EXPECT_EQ(service_.lookups.back(), "ann@example.test");
 }
 
-TEST_F(SessionTest, PostmasterIsAlwaysThere) {
+TEST_F(SessionCommandsTest, PostmasterIsAlwaysThere) {
   Open(Kind::kSmtp);
   Dialogue(R"(
 C: MAIL FROM:<x@a.test>
@@ -354,323 +274,9 @@ S: 250 2.1.5 Ok
   EXPECT_EQ(Talk("RCPT TO:<postmaster>\r\n"), "250 2.1.5 Ok\r\n");
 }
 
-// ---- refusals ----
-
-TEST_F(SessionTest, EnvelopeErrors) {
-  options_.errors_max = 0;
-  Open(Kind::kSmtp);
-  Dialogue(R"(
-C: RCPT TO:<ann@example.test>
-S: 503 5.5.1 *
-C: DATA
-S: 503 5.5.1 *
-C: MAIL
-S: 501 5.5.4 *
-C: MAIL FROM:x@a.test
-S: 501 5.1.7 *
-C: MAIL FROM:<x@a.test>SIZE=3
-S: 501 5.1.7 *
-C: MAIL FROM:<x@a.test> SIZE=many
-S: 501 5.5.4 *
-C: MAIL FROM:<x@a.test> SIZE=
-S: 501 5.5.4 *
-C: MAIL FROM:<x@a.test> SIZE=157286401
-S: 552 5.3.4 *
-C: MAIL FROM:<x@a.test> SIZE=99999999999999999999999
-S: 552 5.3.4 *
-C: MAIL FROM:<x@a.test> BODY=BINARYMIME
-S: 555 5.6.1 BINARYMIME is not supported
-C: MAIL FROM:<x@a.test> BODY=9BIT
-S: 501 5.5.4 *
-C: MAIL FROM:<x@a.test> AUTH=<>
-S: 555 5.5.4 *
-C: MAIL FROM:<x@a.test> RET=HDRS
-S: 555 5.5.4 *
-C: MAIL FROM:<ä@a.test>
-S: 553 5.6.7 *
-C: MAIL FROM: <x@a.test> BODY=8bitmime SIZE=157286400
-S: 250 2.1.0 Ok
-C: MAIL FROM:<x@a.test>
-S: 503 5.5.1 *
-C: RCPT FROM:<x@a.test>
-S: 501 5.5.4 *
-C: RCPT TO:<ann@example.test> NOTIFY=NEVER
-S: 555 5.5.4 *
-C: RCPT TO:<gone@example.test>
-S: 550 5.2.1 *
-C: RCPT TO:<busy@example.test>
-S: 451 4.3.0 *
-C: RCPT TO:<änn@example.test>
-S: 553 5.6.7 *
-C: DATA
-S: 554 5.5.1 No valid recipients
-C: RCPT TO: <ann@example.test>
-S: 250 2.1.5 Ok
-C: DATA now
-S: 501 5.5.4 *
-C: RSET
-S: 250 2.0.0 Ok
-C: MAIL FROM:<ä@a.test> SMTPUTF8
-S: 250 2.1.0 Ok
-C: RCPT TO:<änn@exämple.test>
-S: 250 2.1.5 Ok
-)");
-}
-
-TEST_F(SessionTest, ParametersNeedEhlo) {
-  Open(Kind::kSmtp, false);
-  Talk("HELO client.test\r\n");
-  EXPECT_TRUE(Talk("MAIL FROM:<x@a.test> SIZE=3\r\n").starts_with("555 5.5.4 "));
-}
-
-TEST_F(SessionTest, SmallTalk) {
-  Open(Kind::kSmtp);
-  Dialogue(R"(
-C: NOOP with words
-S: 250 2.0.0 Ok
-C: VRFY ann
-S: 252 2.5.2 *
-C: VRFY
-S: 501 5.5.4 *
-C: EXPN all
-S: 502 5.5.1 *
-C: HELP
-S: 214-2.0.0 *
-S: 214 2.0.0 *
-C: RSET
-S: 250 2.0.0 Ok
-C: RSET it
-S: 501 5.5.4 *
-C: TURN
-S: 500 5.5.1 *
-C: 
-S: 500 5.5.1 *
-C: QUIT now
-S: 501 5.5.4 *
-)");
-}
-
-TEST_F(SessionTest, NoRoomIsSaidBeforeTheMessage) {
-  Open(Kind::kSmtp);
-  service_.accepting = absl::ResourceExhaustedError("disk full");
-  EXPECT_TRUE(Talk("MAIL FROM:<x@a.test>\r\n").starts_with("452 4.3.1 "));
-  service_.accepting = absl::UnavailableError("peer away");
-  EXPECT_TRUE(Talk("MAIL FROM:<x@a.test>\r\n").starts_with("451 4.3.0 "));
-  service_.accepting = absl::OkStatus();
-  EXPECT_TRUE(Talk("MAIL FROM:<x@a.test>\r\n").starts_with("250 "));
-}
-
-TEST_F(SessionTest, SmtpAnswersOnceForAll) {
-  Open(Kind::kSmtp);
-  const auto answer = [&](absl::Status ann, absl::Status bob) {
-    service_.results = {{"ann@example.test", ann}, {"bob@example.test", bob}};
-    Talk("RSET\r\nMAIL FROM:<x@a.test>\r\nRCPT TO:<ann@example.test>\r\nRCPT TO:<bob@example.test>\r\n");
-    return Talk("BDAT 0 LAST\r\n").substr(0, 9);
-  };
-  EXPECT_EQ(answer(absl::OkStatus(), absl::OkStatus()), "250 2.0.0");
-  EXPECT_EQ(answer(absl::OkStatus(), absl::UnavailableError("")), "451 4.3.0");
-  EXPECT_EQ(answer(absl::NotFoundError(""), absl::ResourceExhaustedError("")), "452 4.3.1");
-  EXPECT_EQ(answer(absl::NotFoundError(""), absl::OkStatus()), "451 4.3.0");
-  EXPECT_EQ(answer(absl::NotFoundError(""), absl::NotFoundError("")), "550 5.1.1");
-  EXPECT_EQ(answer(absl::InternalError(""), absl::InternalError("")), "451 4.3.0");
-}
-
-TEST_F(SessionTest, TooBigWhileItArrives) {
-  options_.message_bytes_max = 100;
-  Open(Kind::kLmtp);
-  const std::string line = std::string(48, 'x') + "\r\n";
-  Envelope();
-  Talk("RCPT TO:<bob@example.test>\r\nDATA\r\n");
-  EXPECT_EQ(Talk(line + line + "."), "");
-  EXPECT_EQ(Talk("\r\n"),
-            "250 2.0.0 <ann@example.test> Stored as s1.1\r\n250 2.0.0 <bob@example.test> Stored as s1.1\r\n");
-  Envelope();
-  Talk("RCPT TO:<bob@example.test>\r\nDATA\r\n");
-  EXPECT_EQ(Talk(line + line + "x"), "");
-  EXPECT_EQ(service_.open, 0) << "nothing is kept of it";
-  for (int i = 0; i < 50; ++i) EXPECT_EQ(Talk(line), "");
-  EXPECT_EQ(Talk("\r\n.\r\nNOOP\r\n"), "552 5.3.4 Message too big\r\n552 5.3.4 Message too big\r\n250 2.0.0 Ok\r\n");
-  EXPECT_EQ(service_.letters.size(), 1u);
-}
-
-TEST_F(SessionTest, TooLongALine) {
-  options_.line_bytes_max = 2000;
-  Open(Kind::kSmtp);
-  Envelope();
-  Talk("DATA\r\n");
-  EXPECT_TRUE(Talk(std::string(2000, 'x') + "\r\n.\r\n").starts_with("250 "));
-  Envelope();
-  Talk("DATA\r\n");
-  EXPECT_TRUE(Talk(std::string(2001, 'x') + "\r\n.\r\n").starts_with("550 5.6.0 "));
-}
-
-TEST_F(SessionTest, TooManyHops) {
-  options_.received_max = 2;
-  Open(Kind::kSmtp);
-  const std::string hops = "Received: a\r\nReceived: b\r\n";
-  Envelope();
-  Talk("DATA\r\n");
-  EXPECT_TRUE(Talk(hops + "\r\nReceived: only text\r\n.\r\n").starts_with("250 "));
-  Envelope();
-  Talk("DATA\r\n");
-  EXPECT_TRUE(Talk(hops + "RECEIVED : c\r\n\r\n.\r\n").starts_with("554 5.4.6 "));
-  EXPECT_EQ(service_.letters.size(), 1u);
-}
-
-// ---- smuggling ----
-
-TEST_F(SessionTest, OnlyCrlfDotCrlfEndsData) {
-  for (const char* end : {"\n.\n", "\n.\r\n", "\r.\r\n", "\r\n.\n", "\r\n.\r", "\r.\r", "\n.\r", "\r\n.\r\r\n",
-                          "\r\n.\n\r\n", "\r\n..\r\n", "\r\n. \r\n"}) {
-    Open(Kind::kSmtp);
-    Envelope();
-    Talk("DATA\r\n");
-    EXPECT_EQ(Talk("text" + std::string(end) + "MAIL FROM:<evil@a.test>\r\n"), "") << end;
-    const bool clean = std::string_view(end) == "\r\n..\r\n" || std::string_view(end) == "\r\n. \r\n";
-    const std::string reply = Talk("x\r\n.\r\n");
-    EXPECT_TRUE(reply.starts_with(clean ? "250 2.0.0 " : "550 5.6.11 ")) << end << reply;
-    EXPECT_EQ(Lines(reply, "\r\n").size(), 1u);
-    EXPECT_EQ(service_.letters.size(), clean ? 1u : 0u) << end;
-    service_.letters.clear();
-    EXPECT_EQ(Talk("NOOP\r\n"), "250 2.0.0 Ok\r\n");
-  }
-}
-
-TEST_F(SessionTest, ARefusedMessageIsAnsweredForEachRecipientOfLmtp) {
-  Open(Kind::kLmtp);
-  Envelope();
-  Talk("RCPT TO:<bob@example.test>\r\nDATA\r\n");
-  EXPECT_EQ(Lines(Talk("a\nb\r\n.\r\n"), "\r\n").size(), 2u);
-}
-
-TEST_F(SessionTest, CommandLinesEndWithCrlf) {
-  Open(Kind::kSmtp);
-  EXPECT_TRUE(Talk("NOOP\n").starts_with("500 5.5.2 "));
-  EXPECT_TRUE(Talk("NOOP\rNOOP\r\n").starts_with("500 5.5.2 "));
-  EXPECT_TRUE(Talk(std::string("NO\0OP\r\n", 7)).starts_with("500 5.5.2 "));
-  EXPECT_EQ(Talk("NOOP\r"), "");
-  EXPECT_EQ(Talk("\n"), "250 2.0.0 Ok\r\n");
-}
-
-TEST_F(SessionTest, LongCommandLinesAreRefusedWholly) {
-  Open(Kind::kSmtp);
-  EXPECT_EQ(Talk("NOOP " + std::string(4000, 'x') + "\r\n"), "250 2.0.0 Ok\r\n");
-  EXPECT_EQ(Talk("NOOP " + std::string(5000, 'x')), "");
-  EXPECT_EQ(Talk(std::string(5000, 'x')), "");
-  EXPECT_EQ(Talk("\r\nNOOP\r\n"), "500 5.5.2 Line too long\r\n250 2.0.0 Ok\r\n");
-  EXPECT_EQ(Talk("NOOP " + std::string(5000, 'x') + "\r\nNOOP\r\n"), "500 5.5.2 Line too long\r\n250 2.0.0 Ok\r\n");
-}
-
-TEST_F(SessionTest, ABrowserIsSentAway) {
-  Open(Kind::kSmtp);
-  EXPECT_EQ(Talk("POST / HTTP/1.1\r\nMAIL FROM:<x@a.test>\r\n"), "421 4.7.0 This is not HTTP\r\n");
-  EXPECT_TRUE(connection_.closed);
-}
-
-// ---- BDAT ----
-
-TEST_F(SessionTest, Chunks) {
-  Open(Kind::kSmtp);
-  Dialogue(R"(
-C: MAIL FROM:<x@a.test>
-C: RCPT TO:<ann@example.test>
-C: BDAT 8
-C: .
-C: a..
-C: BDAT 0
-C: BDAT 5 last
-C: .
-C: 
-C: NOOP
-S: 250 2.1.0 Ok
-S: 250 2.1.5 Ok
-S: 250 2.0.0 Ok
-S: 250 2.0.0 Ok
-S: 250 2.0.0 Stored as s1.1
-S: 250 2.0.0 Ok
-)");
-  EXPECT_EQ(Bodies(), std::vector<std::string>{".\na..\n.\n\n"});
-}
-
-TEST_F(SessionTest, ChunksMayHoldAnyLineEnd) {
-  Open(Kind::kSmtp);
-  Envelope();
-  Talk("BDAT 6\r\na\nb\r\r\nBDAT 5 LAST\r\nc\rd\r\n");
-  EXPECT_EQ(Bodies(), std::vector<std::string>{"a\nb\nc\rd\n"});
-  Envelope();
-  Talk("BDAT 4\r\nab\r\rBDAT 3 LAST\r\n\nc\r");
-  EXPECT_EQ(Bodies().back(), "ab\nc\r") << "CRCRLF over two chunks";
-}
-
-TEST_F(SessionTest, ChunkErrors) {
-  options_.message_bytes_max = 10;
-  Open(Kind::kLmtp);
-  Dialogue(R"(
-C: BDAT 6
-C: NOOP
-S: 503 5.5.1 Send MAIL first
-C: MAIL FROM:<x@a.test>
-S: 250 2.1.0 Ok
-C: BDAT 6 LAST
-C: NOOP
-S: 503 5.5.1 No valid recipients
-C: RCPT TO:<ann@example.test>
-C: RCPT TO:<bob@example.test>
-S: 250 2.1.5 Ok
-S: 250 2.1.5 Ok
-C: BDAT 6
-C: NOOP
-S: 250 2.0.0 Ok
-C: DATA
-S: 503 5.5.1 *
-C: RCPT TO:<ann@example.test>
-S: 503 5.5.1 *
-C: BDAT 6 LAST
-C: NOOP
-S: 552 5.3.4 Message too big
-S: 552 5.3.4 Message too big
-C: MAIL FROM:<x@a.test>
-C: RCPT TO:<ann@example.test>
-C: RCPT TO:<bob@example.test>
-C: BDAT 12
-C: 0123456789
-C: BDAT 6 LAST
-C: NOOP
-S: 250 2.1.0 Ok
-S: 250 2.1.5 Ok
-S: 250 2.1.5 Ok
-S: 552 5.3.4 Message too big
-S: 503 5.5.1 Send MAIL first
-)");
-  EXPECT_EQ(service_.letters.size(), 0u);
-  EXPECT_EQ(service_.open, 0);
-}
-
-TEST_F(SessionTest, AChunkOfUnknownLengthEndsTheConversation) {
-  for (const char* arguments : {"", "x", "-1", "3 FIRST", "3LAST", "99999999999999999999999 LAST", "3 LAST x"}) {
-    connection_.closed = false;
-    Open(Kind::kSmtp);
-    Envelope();
-    const std::string reply = Talk("BDAT " + std::string(arguments) + "\r\nRSET\r\n");
-    EXPECT_TRUE(reply.starts_with("501 5.5.4 ")) << arguments;
-    EXPECT_EQ(Lines(reply, "\r\n").size(), 2u) << reply;
-    EXPECT_TRUE(connection_.closed) << arguments;
-  }
-}
-
-TEST_F(SessionTest, RsetInTheMiddleOfChunks) {
-  Open(Kind::kSmtp);
-  Envelope();
-  Talk("BDAT 3\r\nabc");
-  EXPECT_EQ(service_.open, 1);
-  EXPECT_EQ(Talk("RSET\r\n"), "250 2.0.0 Ok\r\n");
-  EXPECT_EQ(service_.open, 0);
-  EXPECT_EQ(service_.letters.size(), 0u);
-}
-
 // ---- TLS ----
 
-TEST_F(SessionTest, NothingSurvivesStartTls) {
+TEST_F(SessionCommandsTest, NothingSurvivesStartTls) {
   Open(Kind::kSmtp);
   Envelope();
   EXPECT_EQ(Talk("STARTTLS\r\nMAIL FROM:<evil@a.test>\r\n"), "220 2.0.0 Go ahead\r\n");
@@ -689,7 +295,7 @@ S: 503 5.5.1 TLS is on already
   EXPECT_EQ(Talk("EHLO client.test\r\n").find("STARTTLS"), std::string::npos);
 }
 
-TEST_F(SessionTest, StartTlsWithoutACertificate) {
+TEST_F(SessionCommandsTest, StartTlsWithoutACertificate) {
   connection_.has_certificate = false;
   Open(Kind::kSmtp);
   EXPECT_TRUE(Talk("STARTTLS\r\n").starts_with("454 4.7.0 "));
@@ -699,7 +305,7 @@ TEST_F(SessionTest, StartTlsWithoutACertificate) {
 
 // ---- limits and time ----
 
-TEST_F(SessionTest, TooManyErrors) {
+TEST_F(SessionCommandsTest, TooManyErrors) {
   options_.errors_max = 2;
   Open(Kind::kSmtp);
   Talk("X\r\nX\r\n");
@@ -708,7 +314,7 @@ TEST_F(SessionTest, TooManyErrors) {
   EXPECT_TRUE(connection_.closed);
 }
 
-TEST_F(SessionTest, AStoredMessageForgivesErrors) {
+TEST_F(SessionCommandsTest, AStoredMessageForgivesErrors) {
   options_.errors_max = 2;
   Open(Kind::kSmtp);
   Talk("X\r\nX\r\n");
@@ -717,7 +323,7 @@ TEST_F(SessionTest, AStoredMessageForgivesErrors) {
   EXPECT_FALSE(connection_.closed);
 }
 
-TEST_F(SessionTest, OurOwnHostIsNotCounted) {
+TEST_F(SessionCommandsTest, OurOwnHostIsNotCounted) {
   connection_.on_this_host = true;
   options_.errors_max = 2;
   options_.idle_commands_max = 2;
@@ -726,14 +332,14 @@ TEST_F(SessionTest, OurOwnHostIsNotCounted) {
   EXPECT_FALSE(connection_.closed);
 }
 
-TEST_F(SessionTest, TooMuchTalk) {
+TEST_F(SessionCommandsTest, TooMuchTalk) {
   options_.idle_commands_max = 3;
   Open(Kind::kSmtp);  // EHLO is one
   EXPECT_EQ(Lines(Talk("NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n"), "\r\n").back().substr(0, 9), "421 4.7.0");
   EXPECT_TRUE(connection_.closed);
 }
 
-TEST_F(SessionTest, TooManyRecipients) {
+TEST_F(SessionCommandsTest, TooManyRecipients) {
   options_.recipients_max = 1;
   Open(Kind::kSmtp);
   Envelope();
@@ -741,7 +347,7 @@ TEST_F(SessionTest, TooManyRecipients) {
 }
 
 // Said with the last reply, not to the next MAIL: an MTA that keeps connections would put that message off.
-TEST_F(SessionTest, EnoughMessages) {
+TEST_F(SessionCommandsTest, EnoughMessages) {
   options_.messages_max = 2;
   Open(Kind::kSmtp);
   Envelope();
@@ -752,7 +358,7 @@ TEST_F(SessionTest, EnoughMessages) {
   EXPECT_TRUE(connection_.closed);
 }
 
-TEST_F(SessionTest, TooManyConnections) {
+TEST_F(SessionCommandsTest, TooManyConnections) {
   limits_.set_options({.connections_max = 0, .connections_per_address_max = 1});
   Open(Kind::kSmtp);
   FakeConnection other;
@@ -768,7 +374,7 @@ TEST_F(SessionTest, TooManyConnections) {
   EXPECT_EQ(limits_.connections(), 1u);
 }
 
-TEST_F(SessionTest, AMailboxGetsSoMuchAMinute) {
+TEST_F(SessionCommandsTest, AMailboxGetsSoMuchAMinute) {
   limits_.set_options({.messages_per_mailbox_minute_max = 1});
   Open(Kind::kSmtp);
   Envelope();
@@ -778,7 +384,7 @@ TEST_F(SessionTest, AMailboxGetsSoMuchAMinute) {
   EXPECT_TRUE(Talk("RCPT TO:<ann@example.test>\r\n").starts_with("250 "));
 }
 
-TEST_F(SessionTest, SilenceEndsIt) {
+TEST_F(SessionCommandsTest, SilenceEndsIt) {
   Open(Kind::kSmtp);
   EXPECT_EQ(connection_.idle_ms, 300'000u);
   Envelope();
@@ -790,7 +396,7 @@ TEST_F(SessionTest, SilenceEndsIt) {
   EXPECT_EQ(service_.open, 0);
 }
 
-TEST_F(SessionTest, OurOwnSlownessIsNotSilence) {
+TEST_F(SessionCommandsTest, OurOwnSlownessIsNotSilence) {
   Open(Kind::kSmtp);
   Envelope();
   session_->OnBytes("BDAT 0 LAST\r\n");
@@ -800,112 +406,6 @@ TEST_F(SessionTest, OurOwnSlownessIsNotSilence) {
   EXPECT_NE(connection_.idle_ms, 0u);
   service_.RunPosted();
   EXPECT_EQ(service_.letters.size(), 1u);
-}
-
-// ---- back pressure ----
-
-TEST_F(SessionTest, AFullStoreStopsTheReading) {
-  Open(Kind::kSmtp);
-  Envelope();
-  service_.writable = false;
-  Talk("DATA\r\n");
-  EXPECT_TRUE(connection_.paused);
-  service_.writable = true;
-  service_.on_writable();
-  EXPECT_FALSE(connection_.paused);
-  Talk("text\r\n.\r\n");
-  EXPECT_EQ(service_.letters.size(), 1u);
-}
-
-TEST_F(SessionTest, WhatWaitsForTheReplyIsBounded) {
-  Open(Kind::kSmtp);
-  Envelope();
-  session_->OnBytes("BDAT 0 LAST\r\n");
-  connection_.sent.clear();
-  std::string noops;
-  while (noops.size() <= Session::kPendingBytesMax) noops += "NOOP " + std::string(4000, 'x') + "\r\n";
-  session_->OnBytes(noops);
-  EXPECT_TRUE(connection_.paused);
-  service_.RunPosted();
-  EXPECT_FALSE(connection_.paused);
-  EXPECT_EQ(Lines(connection_.sent, "\r\n").size(), noops.size() / 4007 + 1);
-}
-
-TEST_F(SessionTest, AClientThatDoesNotReadIsNotRead) {
-  Open(Kind::kSmtp);
-  connection_.unsent = Session::kUnsentBytesMax + 1;
-  Talk("NOOP\r\n");
-  EXPECT_TRUE(connection_.paused);
-  connection_.unsent = 0;
-  connection_.drained();
-  EXPECT_FALSE(connection_.paused);
-  connection_.unsent = Session::kUnsentBytesMax + 1;
-  Talk("NOOP\r\n");
-  session_->OnTimeout();
-  EXPECT_TRUE(connection_.closed);
-}
-
-// ---- the end at any moment ----
-
-constexpr std::string_view kStory =
-    "EHLO c\r\nMAIL FROM:<x@a.test>\r\nRCPT TO:<all@example.test>\r\nDATA\r\nA: b\r\n\r\n..x\r\n.\r\n"
-    "MAIL FROM:<x@a.test>\r\nRCPT TO:<ann@example.test>\r\nBDAT 2\r\nabBDAT 1 LAST\r\ncNOOP\r\n";
-
-TEST_F(SessionTest, TheClientGoesAwayAtAnyByte) {
-  for (size_t n = 0; n <= kStory.size(); ++n) {
-    for (const bool destroy : {false, true}) {
-      Open(Kind::kSmtp, false);
-      service_.letters.clear();
-      for (size_t i = 0; i < n; ++i) {
-        session_->OnBytes(kStory.substr(i, 1));
-        if (i % 7 != 0) service_.RunPosted();
-      }
-      connection_.sends = 0;
-      session_->OnClosed();
-      EXPECT_EQ(service_.open, 0) << n;
-      if (destroy) session_.reset();
-      service_.RunPosted();  // a result that comes too late
-      if (service_.on_writable) service_.on_writable();
-      EXPECT_EQ(connection_.sends, 0) << n;
-      if (!destroy) session_->OnBytes("NOOP\r\n");
-      EXPECT_EQ(connection_.sends, 0) << n;
-      session_.reset();
-      EXPECT_EQ(limits_.connections(), 0u);
-    }
-  }
-}
-
-TEST_F(SessionTest, TheDaemonStopsAtAnyByte) {
-  for (size_t n = 0; n <= kStory.size(); ++n) {
-    connection_ = {};
-    service_.letters.clear();
-    Open(Kind::kSmtp, false);
-    for (size_t i = 0; i < kStory.size(); ++i) {
-      if (i == n) session_->OnShutdown();
-      if (connection_.closed) break;
-      session_->OnBytes(kStory.substr(i, 1));
-      service_.RunPosted();
-    }
-    if (n == kStory.size()) session_->OnShutdown();
-    EXPECT_TRUE(connection_.closed) << n;
-    const std::vector<std::string> lines = Lines(connection_.sent, "\r\n");
-    EXPECT_TRUE(lines.back().starts_with("421 4.3.2 ")) << n << lines.back();
-    size_t stored = 0;
-    for (const std::string& line : lines) stored += line.starts_with("250 2.0.0 Stored") ? 1 : 0;
-    EXPECT_EQ(stored, service_.letters.size()) << n;
-  }
-}
-
-TEST_F(SessionTest, AMessageThatIsBeingStoredIsAnsweredBeforeGoodbye) {
-  Open(Kind::kLmtp);
-  Envelope();
-  session_->OnBytes("BDAT 0 LAST\r\n");
-  session_->OnShutdown();
-  EXPECT_FALSE(connection_.closed);
-  connection_.sent.clear();
-  service_.RunPosted();
-  EXPECT_EQ(Lines(connection_.sent, "\r\n").size(), 2u);
-  EXPECT_TRUE(connection_.closed);
 }
 
 }  // namespace

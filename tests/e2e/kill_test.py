@@ -143,8 +143,14 @@ class Load:
                 client.ehlo()
             client.mail("sender@demo.example.test")
             code, _ = client.rcpt(account)
-            if code != 250:
+            if code == 421:  # it is going down
+                session.pop(key, None)
+                return
+            if code >= 500:
                 raise Wrong(f"RCPT answered {code}")
+            if code != 250:  # not now
+                client.rset()
+                return
         except Wrong:
             raise
         except (Lost + (smtplib.SMTPException,)):
@@ -160,8 +166,9 @@ class Load:
         if code == 250:
             outcome("acknowledged")
         elif 400 <= code < 500:
-            outcome("refused")
-            client.rset()
+            # "Not now" promises nothing: where the peer went away in between the letter may well be stored.
+            outcome("unknown")
+            session.pop(key, None)
         else:
             raise Wrong(f"DATA answered {code} {text}")
 

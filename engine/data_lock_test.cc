@@ -1,0 +1,25 @@
+#include "engine/data_lock.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+namespace gemel::engine {
+namespace {
+
+TEST(DataLock, OneAtATimeAndFreeAgainAfterwards) {
+  const std::string data = ::testing::TempDir() + "/data_lock_test_" + std::to_string(getpid());
+  EXPECT_TRUE(absl::IsUnavailable(DataLock::Take(data).status())) << "no directory";
+  std::filesystem::create_directories(data + "/node");
+  auto first = DataLock::Take(data);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const absl::Status second = DataLock::Take(data).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(second));
+  EXPECT_NE(std::string(second.message()).find(std::to_string(getpid())), std::string::npos);
+  first->reset();
+  EXPECT_TRUE(DataLock::Take(data).ok());
+  std::filesystem::remove_all(data);
+}
+
+}  // namespace
+}  // namespace gemel::engine
