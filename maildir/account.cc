@@ -48,7 +48,11 @@ absl::Status Account::ReadIndex() {
   status.Update(mailboxes.status());
   if (status.ok()) {
     meta_ = *std::move(meta);
-    for (PutMailbox& row : *mailboxes) mailboxes_[row.mailbox] = std::move(row);
+    for (PutMailbox& row : *mailboxes) {
+      // A directory that a crash or a person took away; the mailbox is there all the same.
+      if (files_.Find(row.mailbox) == nullptr) status.Update(files_.PlaceMailbox(row.mailbox, row.name));
+      mailboxes_[row.mailbox] = std::move(row);
+    }
   } else if (absl::IsDataLoss(status)) {
     SetAside(status);
     return absl::OkStatus();

@@ -68,16 +68,16 @@ absl::Status AccountFiles::MakeMailbox(const MailboxId& mailbox, const std::stri
     absl::Status s = disk_.CreateWhole(path + "/maildirfolder", "", 0);
     if (!s.ok() && !absl::IsAlreadyExists(s)) return s;
   }
+  // Content and name are durable before anything is moved into the directory, or the directory is renamed: without its
+  // marker nobody would know whose it is. INBOX is known by its place.
   const std::string marker = path + std::string(kMarkerName);
-  absl::Status s = disk_.CreateWhole(marker, mailbox.hex() + "\n", 0);
-  if (absl::IsAlreadyExists(s)) {
-    // Torn by a crash, or of a mailbox that had this place before.
-    s = disk_.Remove(marker);
-    if (s.ok()) s = disk_.CreateWhole(marker, mailbox.hex() + "\n", 0);
-  }
-  if (s.ok() && path != maildir()) {
-    s = disk_.SyncDirectory(path);
+  absl::Status s;
+  if (path != maildir()) {
+    s = disk_.ReplaceDurably(marker, mailbox.hex() + "\n");
     if (s.ok()) s = disk_.SyncDirectory(ParentOf(path));
+  } else {
+    s = disk_.Remove(marker);  // torn by a crash
+    if (s.ok() || absl::IsNotFound(s)) s = disk_.CreateWhole(marker, mailbox.hex() + "\n", 0);
   }
   if (s.ok()) {
     std::erase_if(paths_, [&](const auto& each) { return each.second == path; });
