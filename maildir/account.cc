@@ -36,8 +36,9 @@ absl::Status Account::Ready() {
   meta_ = {};
   meta_.complete = fresh_;
   mailboxes_.clear();
-  ready_ = true;
-  return has_index ? ReadIndex() : absl::OkStatus();
+  const absl::Status status = has_index ? ReadIndex() : absl::OkStatus();
+  ready_ = status.ok();
+  return status;
 }
 
 absl::Status Account::ReadIndex() {

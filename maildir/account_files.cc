@@ -1,6 +1,7 @@
 #include "maildir/account_files.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "journal/log.h"
@@ -11,6 +12,7 @@ namespace gemel::maildir {
 namespace {
 
 constexpr std::string_view kMarkerName = "/gemel-mailbox";
+constexpr std::array<const char*, 3> kParts{"/cur", "/new", "/tmp"};
 
 std::string ParentOf(const std::string& path) { return path.substr(0, path.rfind('/')); }
 std::string NameOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
@@ -43,8 +45,14 @@ absl::Status AccountFiles::Open() {
     if (name.front() == '.') ReadMarker(maildir() + "/" + name);
   }
   const auto aside = disk_.List(directory_ + "/aside");
-  if (!aside.ok()) return absl::OkStatus();
-  for (const std::string& name : *aside) ReadMarker(directory_ + "/aside/" + name);
+  if (aside.ok()) {
+    for (const std::string& name : *aside) ReadMarker(directory_ + "/aside/" + name);
+  }
+  for (const auto& [id, path] : paths_) {
+    for (const char* part : kParts) {
+      if (absl::Status s = disk_.MakeDirectories(path + part); !s.ok()) return s;
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -60,7 +68,7 @@ absl::Status AccountFiles::MakeDurably(const std::string& path) {
 }
 
 absl::Status AccountFiles::MakeMailbox(const MailboxId& mailbox, const std::string& path) {
-  for (const char* part : {"/cur", "/new", "/tmp"}) {
+  for (const char* part : kParts) {
     if (absl::Status s = disk_.MakeDirectories(path + part); !s.ok()) return s;
   }
   if (path != maildir()) {
