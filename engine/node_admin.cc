@@ -235,6 +235,10 @@ NodeStatus NodeImpl::Status() {
   status.store_backlog_items = store_->backlog_items();
   status.free_bytes = free_bytes_;
   for (const auto& [key, problem] : problems_) status.problems.push_back(problem);
+  if (peer_disk_full_) {
+    status.problems.push_back({"error", "the disk of the other server is full; mail is refused with a temporary error",
+                               "make room there; this server takes mail again by itself"});
+  }
   return status;
 }
 

@@ -357,6 +357,7 @@ void NodeImpl::ApplyNodeRecord(const Dot& dot, const Record& record, journal::Po
     if (!account->enabled.value) pass.closed.emplace_back(account->id, "the account was disabled");
   } else if (std::holds_alternative<journal::GenerationBegin>(record.body)) {
     pairing_generation_ = false;
+    journal_->SetGeneration(generation());
     for (const auto& [id, each] : directory_.accounts()) {
       sweep_.push_back(id);
       if (!Orders(each)) pass.closed.emplace_back(id, "the mailbox has moved to the other server; please reconnect");

@@ -226,8 +226,8 @@ class NodeImpl final : public Node {
   absl::flat_hash_map<AccountId, std::unique_ptr<LiveAccount>> live_;
   std::vector<AccountId> sweep_;  // accounts homed here that may have unplaced letters: looked at one by one
   absl::flat_hash_map<AccountId, std::vector<Done>> moving_;  // who asked for a home to move: told at the Take
-  absl::flat_hash_set<AccountId> releasing_;  // a Release of ours is on its way
-  bool pairing_generation_ = false;           // a Paired of ours is on its way
+  absl::flat_hash_set<AccountId> releasing_;                  // a Release of ours is on its way
+  bool pairing_generation_ = false;                           // a Paired of ours is on its way
 
   LinkSession* link_ = nullptr;  // exchanged hellos; owned by its connection
   LinkSession* dialing_ = nullptr;

@@ -145,7 +145,8 @@ void NodeImpl::FinishStarting() {
   UpdatePeerCounts();
   ApplyAll();
   for (const auto& [id, account] : directory_.accounts()) {
-    if (Orders(account)) sweep_.push_back(id);
+    // What was released to this node and never taken is taken now.
+    if (Orders(account) || (account.releasing && account.releasing_to == place())) sweep_.push_back(id);
   }
   for (auto& step : std::exchange(when_started_, {})) PostSafely(std::move(step));
 }
