@@ -36,8 +36,9 @@ absl::Status Account::Ready() {
   meta_ = {};
   meta_.complete = fresh_;
   mailboxes_.clear();
-  ready_ = true;
-  return has_index ? ReadIndex() : absl::OkStatus();
+  const absl::Status status = has_index ? ReadIndex() : absl::OkStatus();
+  ready_ = status.ok();
+  return status;
 }
 
 absl::Status Account::ReadIndex() {
@@ -48,7 +49,11 @@ absl::Status Account::ReadIndex() {
   status.Update(mailboxes.status());
   if (status.ok()) {
     meta_ = *std::move(meta);
-    for (PutMailbox& row : *mailboxes) mailboxes_[row.mailbox] = std::move(row);
+    for (PutMailbox& row : *mailboxes) {
+      // A directory that a crash or a person took away; the mailbox is there all the same.
+      if (files_.Find(row.mailbox) == nullptr) status.Update(files_.PlaceMailbox(row.mailbox, row.name));
+      mailboxes_[row.mailbox] = std::move(row);
+    }
   } else if (absl::IsDataLoss(status)) {
     SetAside(status);
     return absl::OkStatus();

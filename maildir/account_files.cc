@@ -1,6 +1,7 @@
 #include "maildir/account_files.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "journal/log.h"
@@ -11,6 +12,7 @@ namespace gemel::maildir {
 namespace {
 
 constexpr std::string_view kMarkerName = "/gemel-mailbox";
+constexpr std::array<const char*, 3> kParts{"/cur", "/new", "/tmp"};
 
 std::string ParentOf(const std::string& path) { return path.substr(0, path.rfind('/')); }
 std::string NameOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
@@ -43,8 +45,14 @@ absl::Status AccountFiles::Open() {
     if (name.front() == '.') ReadMarker(maildir() + "/" + name);
   }
   const auto aside = disk_.List(directory_ + "/aside");
-  if (!aside.ok()) return absl::OkStatus();
-  for (const std::string& name : *aside) ReadMarker(directory_ + "/aside/" + name);
+  if (aside.ok()) {
+    for (const std::string& name : *aside) ReadMarker(directory_ + "/aside/" + name);
+  }
+  for (const auto& [id, path] : paths_) {
+    for (const char* part : kParts) {
+      if (absl::Status s = disk_.MakeDirectories(path + part); !s.ok()) return s;
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -60,7 +68,7 @@ absl::Status AccountFiles::MakeDurably(const std::string& path) {
 }
 
 absl::Status AccountFiles::MakeMailbox(const MailboxId& mailbox, const std::string& path) {
-  for (const char* part : {"/cur", "/new", "/tmp"}) {
+  for (const char* part : kParts) {
     if (absl::Status s = disk_.MakeDirectories(path + part); !s.ok()) return s;
   }
   if (path != maildir()) {
@@ -68,16 +76,16 @@ absl::Status AccountFiles::MakeMailbox(const MailboxId& mailbox, const std::stri
     absl::Status s = disk_.CreateWhole(path + "/maildirfolder", "", 0);
     if (!s.ok() && !absl::IsAlreadyExists(s)) return s;
   }
+  // Content and name are durable before anything is moved into the directory, or the directory is renamed: without its
+  // marker nobody would know whose it is. INBOX is known by its place.
   const std::string marker = path + std::string(kMarkerName);
-  absl::Status s = disk_.CreateWhole(marker, mailbox.hex() + "\n", 0);
-  if (absl::IsAlreadyExists(s)) {
-    // Torn by a crash, or of a mailbox that had this place before.
-    s = disk_.Remove(marker);
-    if (s.ok()) s = disk_.CreateWhole(marker, mailbox.hex() + "\n", 0);
-  }
-  if (s.ok() && path != maildir()) {
-    s = disk_.SyncDirectory(path);
+  absl::Status s;
+  if (path != maildir()) {
+    s = disk_.ReplaceDurably(marker, mailbox.hex() + "\n");
     if (s.ok()) s = disk_.SyncDirectory(ParentOf(path));
+  } else {
+    s = disk_.Remove(marker);  // torn by a crash
+    if (s.ok() || absl::IsNotFound(s)) s = disk_.CreateWhole(marker, mailbox.hex() + "\n", 0);
   }
   if (s.ok()) {
     std::erase_if(paths_, [&](const auto& each) { return each.second == path; });

@@ -40,7 +40,7 @@ class AccountFiles {
  public:
   AccountFiles(journal::Disk& disk, std::string directory);
 
-  // Reads which directory is whose. Makes nothing.
+  // Reads which directory is whose; of those it knows, cur/, new/ and tmp/ are there then, whatever a crash has left.
   absl::Status Open();
   bool has_maildir() const { return has_maildir_; }
   const std::string& directory() const { return directory_; }
