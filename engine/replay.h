@@ -1,6 +1,6 @@
 // The replay tool: a journal directory in, a Maildir tree out. It runs the engine's own rules and the live store's own
 // code, so that what it writes is what a node would have (invariant 5), up to any moment that the journal reaches.
-// Offline: the caller holds the data directory's lock, or gives a copy.
+// It only reads the node's files and takes no lock; a segment recycled under it is reported as damaged.
 #pragma once
 #include <cstdint>
 #include <functional>
