@@ -246,6 +246,11 @@ class AdminSession : public ProtocolSession {
 
 }  // namespace
 
+std::string AdminRefusal() {
+  const json::object error{{"error", "only root and the user that gemeld runs as may do this"}};
+  return EncodeAdminResponse({403, json::serialize(error) + "\n"}, false);
+}
+
 std::unique_ptr<ProtocolSession> MakeAdminSession(Node& node, const AdminHooks& hooks, Connection& connection) {
   return std::make_unique<AdminSession>(node, hooks, connection);
 }

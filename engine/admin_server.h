@@ -18,7 +18,8 @@
 // InvalidArgument, 403 PermissionDenied, 404 NotFound, 409 AlreadyExists or FailedPrecondition, 503 Unavailable or
 // ResourceExhausted, 500 anything else. Hashes, never passwords, come this way: gemel(1) hashes.
 //
-// Threads: the loop. Who may connect is the socket's business: it is made 0600, so root and the daemon's own user may.
+// Threads: the loop. Who may connect is the listener's business: root and the daemon's own user, by the socket's mode
+// (0600) and by the kernel's word for who connects. Others are answered with AdminRefusal() and logged.
 #pragma once
 #include <functional>
 #include <memory>
@@ -44,6 +45,9 @@ struct AdminHooks {
   std::function<absl::StatusOr<PairingToken>()> new_pairing_token;
   std::function<absl::Status()> reload_certificates;
 };
+
+// The answer to a user who may not: 403, as a whole response.
+std::string AdminRefusal();
 
 // One connection. `node`, `hooks` and `connection` must outlive it.
 std::unique_ptr<ProtocolSession> MakeAdminSession(Node& node, const AdminHooks& hooks, Connection& connection);

@@ -204,6 +204,16 @@ TEST_F(AdminServer, TooLargeARequestIsRefused) {
   EXPECT_TRUE(connection_.closed);
 }
 
+TEST(AdminHttp, WhoMayNotIsToldSo) {
+  const std::string refusal = AdminRefusal();
+  AdminParser<AdminResponse> parser(1000);
+  std::string_view bytes = refusal;
+  ASSERT_TRUE(*parser.Feed(&bytes));
+  const AdminResponse response = parser.Get();
+  EXPECT_EQ(response.status, 403);
+  EXPECT_THAT(response.body, HasSubstr("only root"));
+}
+
 TEST(AdminHttp, AnswerReadsBack) {
   const std::string bytes = EncodeAdminResponse({404, "{\"error\":\"x\"}"}, false);
   AdminParser<AdminResponse> parser(1000);

@@ -144,11 +144,12 @@ void On(Step& step, const journal::Expunge& expunge) {
 void On(Step& step, const journal::Copy& copy) {
   Mailbox* from = step.state.Find(copy.from);
   Mailbox* to = step.state.Find(copy.order.mailbox);
-  const Message* source = from == nullptr ? nullptr : from->Find(copy.source);
-  if (source == nullptr || to == nullptr) {
+  if (from == nullptr || to == nullptr) {
     step.effects.applied = false;
     return;
   }
+  const Message* source = from->Find(copy.source);
+  if (source == nullptr) return;  // the others of the command are copied all the same, as with MOVE
   const Uid old_uid = source->uid;
   std::vector<std::string> keywords = from->KeywordNames(source->keywords);
   Message message = *source;
@@ -268,6 +269,38 @@ void Apply(AccountState& state, const std::shared_ptr<const Frame>& frame, size_
   const Record& record = frame->records[index];
   Step step{state, frame, record, Dot{frame->origin, frame->first_seq + index}, effects};
   std::visit([&step](const auto& body) { On(step, body); }, record.body);
+}
+
+bool IsVoid(const std::vector<GroupMember>& group, const std::function<const AccountState*(const AccountId&)>& find) {
+  if (group.size() < 2) return false;
+  AccountState names;  // as they are after each of its records
+  bool begun = false;
+  for (const auto& [frame, index] : group) {
+    const Record& record = frame->records[index];
+    const auto* create = std::get_if<journal::MailboxCreate>(&record.body);
+    const auto* rename = std::get_if<journal::MailboxRename>(&record.body);
+    if (create == nullptr && rename == nullptr) continue;
+    if (create != nullptr && create->mailbox == journal::BuiltInMailboxId(record.account, create->name)) continue;
+    if (!std::exchange(begun, true)) {
+      const AccountState* state = find(record.account);
+      if (state == nullptr || state->applied.Covers(Dot{frame->origin, frame->first_seq + index})) return false;
+      for (const auto& [id, mailbox] : state->mailboxes) {
+        Mailbox& each = names.mailboxes[id];
+        each.id = id;
+        each.name = mailbox.name;
+      }
+    }
+    const Mailbox* taken = names.FindName(create != nullptr ? create->name : rename->name);
+    Mailbox* mailbox = names.Find(create != nullptr ? create->mailbox : rename->mailbox);
+    if (create != nullptr ? taken != nullptr || mailbox != nullptr
+                          : mailbox == nullptr || (taken != nullptr && taken != mailbox)) {
+      return true;
+    }
+    Mailbox& named = create != nullptr ? names.mailboxes[create->mailbox] : *mailbox;
+    named.id = create != nullptr ? create->mailbox : rename->mailbox;
+    named.name = create != nullptr ? create->name : rename->name;
+  }
+  return false;
 }
 
 void CollectTouched(const Effects& effects, size_t from, std::set<MailboxId>& touched) {

@@ -3,8 +3,10 @@
 // Total: whatever a record refers to may be gone, and then that part of it has no effect (decision 6). Both nodes and
 // the replay tool run exactly this code over the same records, and so hold the same accounts.
 #pragma once
+#include <functional>
 #include <memory>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "engine/service.h"
@@ -33,6 +35,13 @@ struct Effects {
 // `frame` holds the record (the body of a Deliver stays in it until the store has written it); `index` says which.
 // Records that are not an account's are none of its business and must not be passed.
 void Apply(AccountState& state, const std::shared_ptr<const journal::Frame>& frame, size_t index, Effects& effects);
+
+// A command's records are one group: it is done as a whole or not at all. True: its mailboxes' names were taken, or a
+// mailbox went, while it was on its way, and none of its records may be applied to its account. Asked before the first
+// of them is. `find` gives the account; nullptr: not of interest. (The built-in mailboxes of a new account are no
+// command: of those, what is not there yet is made.)
+using GroupMember = std::pair<std::shared_ptr<const journal::Frame>, size_t>;
+bool IsVoid(const std::vector<GroupMember>& group, const std::function<const AccountState*(const AccountId&)>& find);
 
 // The mailboxes' rows (UIDNEXT, HIGHESTMODSEQ, keywords) of what `effects` touched since `from`; once per batch.
 void AppendMailboxRows(const AccountState& state, const std::set<MailboxId>& touched, Effects& effects);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <fstream>
 #include <optional>
 #include <set>
@@ -63,9 +62,10 @@ const Key kKeys[] = {
     {"journal", "compression_level", Kind::kCount, &Config::zstd_level, 0, 19, "",
      "zstd level of frames; 0 compresses nothing."},
     {"journal", "retain_size", Kind::kBytes, &Config::retain_bytes, 0, 1024 * kTiB, "",
-     "At least so much of the journal stays for point-in-time recovery."},
+     "At least so much of the journal stays, however old it is."},
     {"journal", "retain_time", Kind::kSeconds, &Config::retain_seconds, 0, 3650 * kDaySeconds, "",
-     "Journal younger than this stays for point-in-time recovery."},
+     "How far back point-in-time recovery goes: journal and expunged letters younger than this stay, however much that "
+     "is."},
     {"journal", "checkpoint_interval", Kind::kMilliseconds, &Config::checkpoint_ms, 100, 3'600'000, "",
      "How often Maildir and indexes are made durable; a restart replays the journal since then."},
     {"journal", "free_space_min", Kind::kBytes, &Config::free_bytes_min, 0, kTiB, "",
@@ -78,7 +78,8 @@ const Key kKeys[] = {
     {"delivery", "store_backlog_max", Kind::kBytes, &Config::store_backlog_bytes, kMiB, 64 * kGiB, "",
      "Mail is refused for the moment when more than this is journaled and not yet in the Maildirs."},
     {"delivery", "postmaster", Kind::kTextList, &Config::postmaster, 0, 0, "",
-     "Accounts that get mail for postmaster. Empty: the first account of the domain."},
+     "Accounts that get mail for postmaster where no alias or account has that name. Empty: the account of the domain "
+     "that was made first."},
     {"smtp", "listen", Kind::kListenerList, &Config::smtp_listen, 0, 0, "",
      "Where SMTP is spoken: mail for accounts here is taken, nothing is ever relayed. Empty list: not at all."},
     {"smtp", "timeout", Kind::kMilliseconds, &Config::smtp_timeout_ms, 1000, 3'600'000, "",
@@ -99,7 +100,8 @@ const Key kKeys[] = {
     {"tls", "key", Kind::kPath, &Config::tls_key, 0, 0, "", "PEM file with the certificate's private key."},
     {"limits", "message_size", Kind::kBytes, &Config::message_bytes, kKiB, 4 * kGiB, "",
      "The largest message that is taken, by SMTP, LMTP and APPEND."},
-    {"limits", "connections", Kind::kCount, &Config::connections, 1, 1'000'000, "", "Client connections in all."},
+    {"limits", "connections", Kind::kCount, &Config::connections, 1, 1'000'000, "",
+     "Client connections to one listener; SMTP and LMTP together have as many."},
     {"limits", "connections_per_address", Kind::kCount, &Config::connections_per_address, 1, 1'000'000, "",
      "Client connections from one address; this host's own are not counted."},
     {"limits", "recipients", Kind::kCount, &Config::recipients, 100, 100'000, "",
@@ -156,39 +158,6 @@ const char* KindText(Kind kind) {
   return "";
 }
 
-struct Unit {
-  const char* suffix;
-  uint64_t factor;
-};
-// Largest first, for formatting.
-constexpr Unit kByteUnits[] = {{"TiB", kTiB}, {"GiB", kGiB}, {"MiB", kMiB}, {"KiB", kKiB}};
-constexpr Unit kTimeUnits[] = {{"d", 86'400'000}, {"h", 3'600'000}, {"min", 60'000}, {"s", 1000}, {"ms", 1}};
-
-// nullopt: no number, an unknown unit, or too much.
-std::optional<uint64_t> ParseWithUnit(std::string_view text, const Unit* begin, const Unit* end,
-                                      bool bare_number_is_fine) {
-  uint64_t number = 0;
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc()) return std::nullopt;
-  std::string_view suffix = text.substr(rest - text.data());
-  while (!suffix.empty() && suffix.front() == ' ') suffix.remove_prefix(1);
-  if (suffix.empty() && (bare_number_is_fine || number == 0)) return number;
-  for (const Unit* unit = begin; unit != end; ++unit) {
-    if (suffix != unit->suffix) continue;
-    if (number > UINT64_MAX / unit->factor) return std::nullopt;
-    return number * unit->factor;
-  }
-  return std::nullopt;
-}
-
-std::string FormatWithUnit(uint64_t value, const Unit* begin, const Unit* end) {
-  if (value == 0) return "0";
-  for (const Unit* unit = begin; unit != end; ++unit) {
-    if (value % unit->factor == 0) return fmt::format("{}{}", value / unit->factor, unit->suffix);
-  }
-  return fmt::format("{}", value);
-}
-
 size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -227,21 +196,6 @@ std::vector<std::string> Words(std::string_view text) {
 
 std::string Join(const std::vector<std::string>& parts, std::string_view between) {
   return fmt::format("{}", fmt::join(parts, between));
-}
-
-std::string QuoteToml(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
 }
 
 // The value as it is written in TOML.
@@ -565,51 +519,6 @@ std::string ConfigManPageSection() {
               return value;
             }());
       });
-  return out;
-}
-
-absl::StatusOr<uint64_t> ParseBytes(std::string_view text) {
-  if (auto value = ParseWithUnit(text, std::begin(kByteUnits), std::end(kByteUnits), true)) return *value;
-  return absl::InvalidArgumentError("a size is wanted, such as 4096, \"64KiB\", \"64MiB\" or \"2GiB\"");
-}
-
-absl::StatusOr<uint64_t> ParseMilliseconds(std::string_view text) {
-  if (auto value = ParseWithUnit(text, std::begin(kTimeUnits), std::end(kTimeUnits), false)) return *value;
-  return absl::InvalidArgumentError("a duration is wanted, such as \"500ms\", \"3s\", \"5min\", \"2h\" or \"14d\"");
-}
-
-std::string FormatBytes(uint64_t bytes) { return FormatWithUnit(bytes, std::begin(kByteUnits), std::end(kByteUnits)); }
-
-std::string FormatMilliseconds(uint64_t milliseconds) {
-  return FormatWithUnit(milliseconds, std::begin(kTimeUnits), std::end(kTimeUnits));
-}
-
-std::string HostPort::ToString() const {
-  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
-}
-
-absl::StatusOr<HostPort> ParseHostPort(std::string_view text) {
-  const auto bad = [&](const char* why) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: {}; ADDRESS:PORT is wanted, such as 192.0.2.1:7425 or [::1]:7425", QuoteToml(text), why));
-  };
-  HostPort out;
-  std::string_view port;
-  if (text.starts_with('[')) {
-    const size_t end = text.find("]:");
-    if (end == std::string_view::npos) return bad("no ] with a port behind it");
-    out.host = text.substr(1, end - 1);
-    port = text.substr(end + 2);
-  } else {
-    const size_t colon = text.rfind(':');
-    if (colon == std::string_view::npos) return bad("no port");
-    out.host = text.substr(0, colon);
-    port = text.substr(colon + 1);
-    if (out.host.find(':') != std::string::npos) return bad("an IPv6 address needs brackets");
-  }
-  if (out.host.empty()) return bad("no address");
-  const auto [rest, error] = std::from_chars(port.data(), port.data() + port.size(), out.port);
-  if (error != std::errc() || rest != port.data() + port.size()) return bad("the port is not a number up to 65535");
   return out;
 }
 

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/config_values.h"
 #include "engine/node.h"
 
 namespace gemel::engine {
@@ -80,20 +81,6 @@ std::string RenderConfig(const Config& config);
 std::string ExplainConfig();         // every key with kind, default and meaning, for a terminal
 std::string ExampleConfig();         // every key commented out, with its default: packaging/gemeld.toml
 std::string ConfigManPageSection();  // the same as roff, for gemeld.toml(5)
-
-// "64MiB", "1GiB", "4096"; "500ms", "3s", "14d". InvalidArgument says what would be right.
-absl::StatusOr<uint64_t> ParseBytes(std::string_view text);
-absl::StatusOr<uint64_t> ParseMilliseconds(std::string_view text);
-std::string FormatBytes(uint64_t bytes);
-std::string FormatMilliseconds(uint64_t milliseconds);
-
-struct HostPort {
-  std::string host;  // without brackets
-  uint16_t port = 0;
-  std::string ToString() const;  // IPv6 in brackets
-};
-// "192.0.2.1:25", "[::1]:25", "mx.example.test:25".
-absl::StatusOr<HostPort> ParseHostPort(std::string_view text);
 
 NodeOptions NodeOptionsOf(const Config& config);
 std::string HostNameOf(const Config& config);     // host_name, or the system's

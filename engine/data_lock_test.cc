@@ -21,5 +21,26 @@ TEST(DataLock, OneAtATimeAndFreeAgainAfterwards) {
   std::filesystem::remove_all(data);
 }
 
+TEST(JournalHold, ManyReadOrOneRetires) {
+  const std::string data = ::testing::TempDir() + "/journal_hold_test_" + std::to_string(getpid());
+  EXPECT_EQ(JournalHold::TakeAlone(data), nullptr) << "no directory";
+  std::filesystem::create_directories(data + "/node");
+  const auto nobody = JournalHold::Take(data, 0);
+  ASSERT_TRUE(nobody.ok()) << nobody.status();
+  EXPECT_EQ(*nobody, nullptr) << "no daemon has run here";
+  auto retires = JournalHold::TakeAlone(data);
+  ASSERT_NE(retires, nullptr);
+  EXPECT_TRUE(absl::IsUnavailable(JournalHold::Take(data, 0).status()));
+  retires.reset();
+  auto one = JournalHold::Take(data, 0), other = JournalHold::Take(data, 0);
+  ASSERT_TRUE(one.ok() && other.ok());
+  EXPECT_EQ(JournalHold::TakeAlone(data), nullptr);
+  one->reset();
+  EXPECT_EQ(JournalHold::TakeAlone(data), nullptr);
+  other->reset();
+  EXPECT_NE(JournalHold::TakeAlone(data), nullptr);
+  std::filesystem::remove_all(data);
+}
+
 }  // namespace
 }  // namespace gemel::engine

@@ -48,7 +48,7 @@ void Directory::Apply(const Dot& dot, const Record& record) {
       account.id = record.account;
       account.name = set->name;
     }
-    if (set->create && !account.exists.value && set->home_place) account.home_place = *set->home_place;
+    if (set->create && set->home_place) account.home.Write(*set->home_place, record.time, by);
     if (set->exists) account.exists.Write(*set->exists, record.time, by);
     if (set->password_hash) account.password_hash.Write(*set->password_hash, record.time, by);
     if (set->enabled) account.enabled.Write(*set->enabled, record.time, by);
@@ -77,7 +77,7 @@ void Directory::Apply(const Dot& dot, const Record& record) {
     const auto found = accounts_.find(record.account);
     if (found != accounts_.end() && found->second.releasing && found->second.release == take->release) {
       found->second.releasing = false;
-      found->second.home_place = take->place;
+      found->second.home.Write(take->place, record.time, by);
     }
   } else {
     --version_;
@@ -96,13 +96,23 @@ std::optional<uint8_t> Directory::HomePlace(const Account& account) const {
   if (current == nullptr) return std::nullopt;
   if (current->kind == journal::GenerationKind::kSolo) return current->writer_place;
   if (account.releasing) return std::nullopt;
-  return account.home_place;
+  return account.home.value;
+}
+
+const Account* Directory::FirstAccount(const std::string& domain) const {
+  const Account* first = nullptr;
+  for (const auto& [id, account] : accounts_) {
+    if (!account.exists.value || !account.enabled.value) continue;
+    if (!domain.empty() && !FoldAddress(account.name).ends_with("@" + domain)) continue;
+    if (first == nullptr || account.exists.time < first->exists.time) first = &account;
+  }
+  return first;
 }
 
 absl::Status Directory::ResolveInto(std::string address, const std::vector<std::string>& postmasters, int depth,
-                                    std::vector<Target>& out) const {
+                                    std::map<const Alias*, absl::Status>& followed, std::vector<Target>& out) const {
   if (depth > kAliasDepthMax) {
-    return absl::ResourceExhaustedError(
+    return absl::FailedPreconditionError(
         absl::StrCat("the aliases of ", address, " nest deeper than ", kAliasDepthMax, ": look for a loop"));
   }
   size_t at = address.rfind('@');
@@ -128,30 +138,42 @@ absl::Status Directory::ResolveInto(std::string address, const std::vector<std::
     const std::string name = absl::StrCat(whole ? local : local.substr(0, plus), "@", domain);
     const auto alias = aliases_.find(name);
     if (alias != aliases_.end() && !alias->second.targets.value.empty()) {
+      // Each alias is followed once, whatever leads to it. While it is, what leads back to it is a loop.
+      const auto [known, first_time] =
+          followed.try_emplace(&alias->second, absl::FailedPreconditionError(absl::StrCat(name, " leads to itself")));
+      if (!first_time) return known->second;
+      absl::Status failed;
+      bool any = false;
       for (const std::string& target : alias->second.targets.value) {
-        absl::Status status = ResolveInto(target, postmasters, depth + 1, out);
-        if (!status.ok()) return status;
+        absl::Status status = ResolveInto(target, postmasters, depth + 1, followed, out);
+        any = any || status.ok();
+        if (failed.ok()) failed = std::move(status);
       }
-      return absl::OkStatus();
+      if (any) return known->second = absl::OkStatus();
+      known->second = failed;
+      if (local == "postmaster") break;  // somebody gets its mail
+      return failed;
     }
     const Account* account = FindName(name);
     if (account == nullptr) continue;
+    if (!account->enabled.value && local == "postmaster") break;
     if (!account->enabled.value) return absl::PermissionDeniedError(absl::StrCat(account->name, " is disabled"));
     // The folder keeps the case in which it was written.
     out.push_back({account, whole ? "" : std::string(address.substr(plus + 1, at - plus - 1))});
     return absl::OkStatus();
   }
   if (local == "postmaster") {  // always accepted (RFC 5321, 4.5.1)
+    const size_t before = out.size();
     for (const std::string& name : postmasters) {
-      if (const Account* account = FindName(name)) out.push_back({account, ""});
+      const Account* account = FindName(name);
+      if (account != nullptr && account->enabled.value) out.push_back({account, ""});
     }
-    if (!out.empty()) return absl::OkStatus();
-    for (const auto& [id, account] : accounts_) {
-      const bool here = domain.empty() || FoldAddress(account.name).ends_with("@" + domain);
-      if (here && account.exists.value && account.enabled.value) {
-        out.push_back({&account, ""});
-        return absl::OkStatus();
-      }
+    if (out.size() > before) return absl::OkStatus();
+    const Account* first = FirstAccount(domain);
+    if (first == nullptr) first = FirstAccount("");
+    if (first != nullptr) {
+      out.push_back({first, ""});
+      return absl::OkStatus();
     }
   }
   return absl::NotFoundError(absl::StrCat("no such user: ", address));
@@ -160,7 +182,8 @@ absl::Status Directory::ResolveInto(std::string address, const std::vector<std::
 absl::StatusOr<std::vector<Directory::Target>> Directory::Resolve(std::string_view address,
                                                                   const std::vector<std::string>& postmasters) const {
   std::vector<Target> targets;
-  absl::Status status = ResolveInto(std::string(address), postmasters, 0, targets);
+  std::map<const Alias*, absl::Status> followed;
+  absl::Status status = ResolveInto(std::string(address), postmasters, 0, followed, targets);
   if (!status.ok()) return status;
   // Two aliases may lead to one account: it gets one letter.
   std::sort(targets.begin(), targets.end(), [](const Target& a, const Target& b) {
@@ -181,7 +204,10 @@ std::string Directory::Encode() const {
   };
   for (const GenerationBegin& generation : generations_) put(generation.writer, Record{{}, 0, false, generation});
   for (const auto& [id, account] : accounts_) {
-    AccountSet exists{account.name, true, account.home_place, {}, {}, account.exists.value};
+    // Before `exists`: a gemeld that knows no time of a home takes it from the first record of an account only.
+    AccountSet home{account.name, true, account.home.value, {}, {}, {}};
+    put(account.home.node, Record{id, account.home.time, false, home});
+    AccountSet exists{account.name, false, {}, {}, {}, account.exists.value};
     put(account.exists.node, Record{id, account.exists.time, false, exists});
     AccountSet password{account.name, false, {}, account.password_hash.value, {}, {}};
     put(account.password_hash.node, Record{id, account.password_hash.time, false, password});

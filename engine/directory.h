@@ -33,7 +33,7 @@ struct Timed {
 struct Account {
   journal::AccountId id;
   std::string name;
-  uint8_t home_place = 0;
+  Timed<uint8_t> home;     // written by its creation and by each Take
   bool releasing = false;  // released and not yet taken: nobody orders
   uint8_t releasing_to = 0;
   journal::Dot release;
@@ -68,8 +68,11 @@ class Directory {
   // Who orders the account: its home in Paired, the writer of a Solo in that. nullopt: nobody for the moment.
   std::optional<uint8_t> HomePlace(const Account& account) const;
 
-  // Accounts that `address` reaches, following domain aliases, aliases and user+folder. NotFound: no such user.
-  // InvalidArgument: not a domain of ours. PermissionDenied: disabled. ResourceExhausted: aliases nest too deeply.
+  // Accounts that `address` reaches, following domain aliases, aliases and user+folder. Where neither an alias nor an
+  // account has the name postmaster, those of `postmasters` that exist and are enabled get its mail; where there is
+  // none, the account of the domain that was made first, or of all domains. NotFound: no such user.
+  // An alias reaches what of its targets can be reached; where none can, it is refused as the first of them.
+  // InvalidArgument: not a domain of ours. PermissionDenied: disabled. FailedPrecondition: aliases lead in a circle.
   struct Target {
     const Account* account = nullptr;
     std::string folder;
@@ -83,8 +86,10 @@ class Directory {
   uint64_t version() const { return version_; }  // grows with every change
 
  private:
+  // The enabled account of the domain ("": of any) that was made first; of two made at once, the lower id.
+  const Account* FirstAccount(const std::string& domain) const;
   absl::Status ResolveInto(std::string address, const std::vector<std::string>& postmasters, int depth,
-                           std::vector<Target>& out) const;
+                           std::map<const Alias*, absl::Status>& followed, std::vector<Target>& out) const;
 
   std::map<journal::AccountId, Account> accounts_;
   std::map<std::string, Domain> domains_;

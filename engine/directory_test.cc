@@ -67,7 +67,7 @@ TEST_F(DirectoryTest, ResolvesAddresses) {
       {"+x@example.test", "NOT_FOUND"},
       {"all@example.test", "Ann@example.test bob+x@example.test"},
       {"all@example.org", "Ann@example.test bob+x@example.test"},
-      {"loop@example.test", "RESOURCE_EXHAUSTED"},
+      {"loop@example.test", "FAILED_PRECONDITION"},
       {"nobody@example.test", "NOT_FOUND"},
       {"ann@elsewhere.test", "INVALID_ARGUMENT"},
       {"ann", "INVALID_ARGUMENT"},
@@ -77,8 +77,34 @@ TEST_F(DirectoryTest, ResolvesAddresses) {
 
 TEST_F(DirectoryTest, PostmasterIsAlwaysSomebody) {
   EXPECT_EQ(Resolve("postmaster", {"bob+x@example.test"}), "bob+x@example.test");
-  EXPECT_NE(Resolve("Postmaster@example.test"), "NOT_FOUND");
-  EXPECT_NE(Resolve("postmaster@example.org"), "NOT_FOUND");
+  // Otherwise the account that was made first, whatever the ids.
+  for (int i = 0; i < 20; ++i) {
+    AccountSet set;
+    set.name = "later" + std::to_string(i) + "@example.test";
+    set.create = true;
+    set.exists = set.enabled = true;
+    Apply(directory_, 1, 40, set, journal::AccountIdOf(set.name));
+  }
+  AccountSet earlier;
+  earlier.name = "earlier@other.test";
+  earlier.create = true;
+  earlier.exists = earlier.enabled = true;
+  Apply(directory_, 1, 5, earlier, journal::AccountIdOf(earlier.name));
+  Apply(directory_, 1, 5, journal::DomainSet{"other.test", true, ""});
+  Apply(directory_, 1, 6, journal::DomainSet{"empty.test", true, ""});
+  AccountSet off;
+  off.name = "bob+x@example.test";
+  off.enabled = false;
+  Apply(directory_, 1, 20, off, journal::AccountIdOf(off.name));
+  for (const char* each : {"Postmaster@example.test", "postmaster@example.org"}) {
+    EXPECT_EQ(Resolve(each), "Ann@example.test") << each;
+    EXPECT_EQ(Resolve(each, {"nobody@example.test", "bob+x@example.test"}), "Ann@example.test") << "no such accounts";
+  }
+  EXPECT_EQ(Resolve("postmaster@other.test"), "earlier@other.test");
+  EXPECT_EQ(Resolve("postmaster@empty.test"), "earlier@other.test") << "a domain without accounts";
+  EXPECT_EQ(Resolve("postmaster"), "earlier@other.test");
+  Apply(directory_, 1, 7, journal::AliasSet{"postmaster@example.test", {"later3@example.test"}});
+  EXPECT_EQ(Resolve("postmaster@example.test", {"ann@example.test"}), "later3@example.test") << "an alias is first";
 }
 
 TEST_F(DirectoryTest, DisabledIsRefusedAndMayComeBack) {
@@ -87,6 +113,14 @@ TEST_F(DirectoryTest, DisabledIsRefusedAndMayComeBack) {
   off.enabled = false;
   Apply(directory_, 1, 20, off, journal::AccountIdOf("ann@example.test"));
   EXPECT_EQ(Resolve("ann@example.test"), "PERMISSION_DENIED");
+  EXPECT_EQ(Resolve("all@example.test"), "bob+x@example.test") << "the others of an alias get theirs";
+  Apply(directory_, 1, 21, journal::AliasSet{"some@example.test", {"ann@example.test", "loop@example.test"}});
+  EXPECT_EQ(Resolve("some@example.test"), "PERMISSION_DENIED");
+  Apply(directory_, 1, 22,
+        journal::AliasSet{"some@example.test", {"x@elsewhere.test", "all@example.test", "some@example.test"}});
+  EXPECT_EQ(Resolve("some@example.test"), "bob+x@example.test");
+  Apply(directory_, 1, 21, journal::AliasSet{"postmaster@example.test", {"ann@example.test"}});
+  EXPECT_EQ(Resolve("postmaster@example.test"), "bob+x@example.test") << "always accepted";
   off.enabled = true;
   Apply(directory_, 1, 21, off, journal::AccountIdOf("ann@example.test"));
   EXPECT_EQ(Resolve("ann@example.test"), "Ann@example.test");
@@ -107,6 +141,38 @@ TEST_F(DirectoryTest, TheLaterWriteOfAFieldWinsInWhateverOrderTheyArrive) {
     for (const size_t i : order) Apply(directory, writes[i].first, times[i], writes[i].second, id);
     EXPECT_EQ(directory.Find(id)->password_hash.value, "tie") << "the greater node breaks a tie";
   } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST_F(DirectoryTest, TwoWhoMakeAnAccountAgreeOnItsHomeInWhateverOrder) {
+  const auto id = journal::AccountIdOf("zoe@example.test");
+  const auto make = [&](Directory& directory, journal::NodeId node, journal::Hlc time, uint8_t home) {
+    AccountSet set;
+    set.name = "zoe@example.test";
+    set.create = true;
+    set.exists = set.enabled = true;
+    set.home_place = home;
+    Apply(directory, node, time, set, id);
+  };
+  for (const bool later_first : {false, true}) {
+    Directory directory = directory_;
+    if (later_first) make(directory, 2, 60, 1);
+    make(directory, 1, 50, 0);
+    Directory read;  // a restart in between
+    ASSERT_TRUE(read.Decode(directory.Encode()).ok());
+    for (Directory* each : {&directory, &read}) {
+      if (!later_first) make(*each, 2, 60, 1);
+      EXPECT_EQ(each->Find(id)->home.value, 1);
+      // What moves it counts from then on, whatever comes late from before.
+      Apply(*each, 2, 70, journal::Release{}, id);
+      Apply(*each, 1, 71, journal::Take{0, Dot{Origin{2, 1}, seq_}}, id);
+      make(*each, 2, 60, 1);
+      EXPECT_EQ(each->Find(id)->home.value, 0);
+      Directory again;
+      ASSERT_TRUE(again.Decode(each->Encode()).ok());
+      make(again, 2, 60, 1);
+      EXPECT_EQ(again.Find(id)->home.value, 0) << "the time of the Take is kept";
+    }
+  }
 }
 
 TEST_F(DirectoryTest, AHomeMovesByReleaseAndTake) {

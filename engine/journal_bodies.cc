@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "journal/journal.h"
 
 namespace gemel::engine {
@@ -34,7 +35,13 @@ absl::StatusOr<std::string> Find(journal::Disk& disk, const std::string& directo
         bodies.erase(drop->first);
       } else if (const auto* deliver = std::get_if<journal::Deliver>(&body)) {
         if (seq == message.seq) {
-          return deliver->trace + (deliver->body != 0 ? bodies[deliver->body] : deliver->inline_body);
+          std::string whole = deliver->trace + (deliver->body != 0 ? bodies[deliver->body] : deliver->inline_body);
+          // The segment with its first chunks may be gone, or one of their frames damaged.
+          if (whole.size() != deliver->bytes) {
+            return absl::NotFoundError(
+                absl::StrCat("the journal has only ", whole.size(), " of the message's ", deliver->bytes, " bytes"));
+          }
+          return whole;
         }
         if (deliver->body_done) bodies.erase(deliver->body);
       } else if (const auto* copy = std::get_if<journal::Copy>(&body); copy != nullptr && seq == message.seq) {

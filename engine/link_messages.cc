@@ -98,7 +98,7 @@ void EncodePayload(const FrameMessage& frame, std::string* out) { out->append(fr
 void EncodePayload(const Ack& ack, std::string* out) { ack.held.EncodeTo(out); }
 void EncodePayload(const Ping& ping, std::string* out) {
   PutInt(ping.id, out);
-  PutInt<uint8_t>(static_cast<uint8_t>((ping.disk_full ? 1 : 0) | (ping.journal_stalled ? 2 : 0)), out);
+  PutInt<uint8_t>(ping.disk_full ? 1 : 0, out);
 }
 void EncodePayload(const Pong& pong, std::string* out) { PutInt(pong.id, out); }
 void EncodePayload(const Goodbye& goodbye, std::string* out) { out->append(goodbye.reason); }
@@ -149,7 +149,6 @@ absl::StatusOr<LinkMessage> Decode(uint8_t type, std::string_view payload) {
       Ping ping{in.Int<uint64_t>()};
       const uint8_t bits = in.Int<uint8_t>();
       ping.disk_full = (bits & 1) != 0;
-      ping.journal_stalled = (bits & 2) != 0;
       message = ping;
       break;
     }

@@ -44,7 +44,6 @@ struct Ack {
 struct Ping {
   uint64_t id = 0;
   bool disk_full = false;
-  bool journal_stalled = false;
 };
 struct Pong {
   uint64_t id = 0;

@@ -23,7 +23,7 @@ std::vector<LinkMessage> Samples() {
   return {hello,
           FrameMessage{std::string("\0frame\xff", 7)},
           ack,
-          Ping{5, true, false},
+          Ping{5, true},
           Pong{5},
           Goodbye{"going down"},
           BodyRequest{journal::AccountIdOf("a@example.test"), Dot{Origin{1, 2}, 3}},

@@ -84,8 +84,30 @@ void LinkSession::On(Hello hello) {
   cursor_ = journal::ShipCursor::Make(node_.env_.disk, *node_.journal_, node_.JournalDirectory(), peer_.held,
                                       {node_.identity_.node, peer_.node});
   node_.LinkUp(*this, peer_);
+  in_.Begin(OfBoth(peer_.held), node_.journal_->held(), std::nullopt, node_.BootMillis());
   SendAck(node_.journal_->held());
   ShipSome();
+}
+
+journal::VectorClock LinkSession::OfBoth(const journal::VectorClock& clock) const {
+  journal::VectorClock both;
+  for (const auto& [origin, seq] : clock.entries()) {
+    if (origin.node == node_.identity_.node || origin.node == peer_.node) both.Raise(origin, seq);
+  }
+  return both;
+}
+
+// What the cursor has not looked at yet. In between may be what the peer has already.
+uint64_t LinkSession::BytesToSend() const {
+  return cursor_ == nullptr ? 0 : node_.journal_->BytesFrom(cursor_->position());
+}
+
+std::optional<CatchUpStatus> LinkSession::CatchUpOut() const { return out_.Status(BytesToSend(), node_.BootMillis()); }
+std::optional<CatchUpStatus> LinkSession::CatchUpIn() const { return in_.Status(std::nullopt, node_.BootMillis()); }
+
+void LinkSession::LogProgress() {
+  out_.LogProgress(BytesToSend(), node_.BootMillis());
+  in_.LogProgress(std::nullopt, node_.BootMillis());
 }
 
 void LinkSession::ShipSome() {
@@ -105,9 +127,14 @@ void LinkSession::ShipSome() {
       node_.OnCaughtUp(*this);
       return;
     }
+    if (!out_.running()) {  // only now the cursor knows where it begins
+      uint64_t bytes = BytesToSend();
+      for (const journal::Committed& one : *frames) bytes += one.frame->shipped.size();
+      out_.Begin(OfBoth(node_.journal_->held()), node_.peer_held_, bytes, node_.BootMillis());
+    }
     for (const journal::Committed& one : *frames) {
       sent_.Raise(one.frame->origin, one.frame->last_seq());
-      shipped_bytes_ += one.frame->shipped.size();
+      out_.AddBytes(one.frame->shipped.size());
       Send(FrameMessage{one.frame->shipped});
     }
   }
@@ -134,7 +161,6 @@ void LinkSession::ShipLive(const journal::Committed& committed) {
     return ResumeWhenDrained();
   }
   sent_.Raise(frame.origin, frame.last_seq());
-  shipped_bytes_ += frame.shipped.size();
   Send(FrameMessage{frame.shipped});
 }
 
@@ -145,6 +171,7 @@ void LinkSession::SendAck(const journal::VectorClock& held) {
     if (acked_.Get(origin) < seq) ack.held.Raise(origin, seq);
   }
   acked_ = held;
+  in_.Note(held, node_.BootMillis());
   if (!ack.held.empty()) Send(ack);
   if (node_.journal_->pending_bytes() <= kUnwrittenBytesMax / 2) connection_.ResumeReading();
 }
@@ -157,12 +184,16 @@ void LinkSession::SendPing() {
 }
 
 void LinkSession::On(FrameMessage frame) {
+  in_.AddBytes(frame.shipped.size());
   node_.journal_->AppendReceived(std::move(frame.shipped));
   node_.ScheduleCommit();
   if (node_.journal_->pending_bytes() > kUnwrittenBytesMax) connection_.PauseReading();
 }
 
-void LinkSession::On(Ack ack) { node_.OnAck(ack.held); }
+void LinkSession::On(Ack ack) {
+  node_.OnAck(ack.held);
+  out_.Note(node_.peer_held_, node_.BootMillis());
+}
 
 void LinkSession::On(Ping ping) {
   if (node_.peer_disk_full_ != ping.disk_full) {

@@ -3,9 +3,11 @@
 #pragma once
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "engine/catch_up.h"
 #include "engine/connection.h"
 #include "engine/link_messages.h"
 #include "journal/journal.h"
@@ -37,7 +39,9 @@ class LinkSession final : public ProtocolSession {
   bool exchanged() const { return exchanged_; }
   bool caught_up() const { return caught_up_; }
   const Hello& peer() const { return peer_; }
-  uint64_t shipped_bytes() const { return shipped_bytes_; }
+  std::optional<CatchUpStatus> CatchUpOut() const;
+  std::optional<CatchUpStatus> CatchUpIn() const;
+  void LogProgress();
 
  private:
   void On(Hello hello);
@@ -51,6 +55,8 @@ class LinkSession final : public ProtocolSession {
   void ShipSome();  // catch-up: the next piece from the disk, while the peer keeps pace
   void ResumeWhenDrained();
   void CloseOnce(const std::string& why);
+  journal::VectorClock OfBoth(const journal::VectorClock& clock) const;  // what concerns the two nodes of the pair
+  uint64_t BytesToSend() const;
 
   NodeImpl& node_;
   Connection& connection_;
@@ -63,7 +69,8 @@ class LinkSession final : public ProtocolSession {
   std::unique_ptr<journal::ShipCursor> cursor_;
   journal::VectorClock sent_;   // what the peer has or was sent
   journal::VectorClock acked_;  // what this node told the peer that it holds
-  uint64_t shipped_bytes_ = 0;
+  CatchUp out_{"out"};          // of what was sent: ends when the peer has it on its disk
+  CatchUp in_{"in"};
   uint64_t next_ping_ = 1;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -1,23 +1,19 @@
 #include "engine/net_server.h"
 
-#include <arpa/inet.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/net_address.h"
 #include "engine/net_proxy.h"
 #include "journal/clock.h"
 #include "journal/log.h"
@@ -26,152 +22,6 @@ namespace gemel::engine {
 namespace {
 
 constexpr uint64_t kAcceptPauseMs = 200;
-constexpr int kBacklog = 512;
-
-struct SocketAddress {
-  sockaddr_storage storage{};
-  socklen_t bytes = 0;
-  int family() const { return storage.ss_family; }
-  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
-};
-
-absl::Status SystemError(const std::string& what, int error) {
-  return absl::UnavailableError(absl::StrCat(what, ": ", strerror(error)));
-}
-
-struct HostAndPort {
-  std::string host, port;
-};
-std::optional<HostAndPort> SplitAddress(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos || colon + 1 == address.size()) return std::nullopt;
-  HostAndPort split{address.substr(0, colon), address.substr(colon + 1)};
-  if (split.host.size() >= 2 && split.host.front() == '[' && split.host.back() == ']') {
-    split.host = split.host.substr(1, split.host.size() - 2);
-  } else if (split.host.find(':') != std::string::npos) {
-    return std::nullopt;  // IPv6 wants brackets
-  }
-  return split;
-}
-
-// May ask name servers, unless `numeric_only`.
-absl::StatusOr<std::vector<SocketAddress>> Resolve(const std::string& address, bool passive, bool numeric_only) {
-  const auto split = SplitAddress(address);
-  if (!split) {
-    return absl::InvalidArgumentError(absl::StrCat("not an address: \"", address, "\" (host:port or [IPv6]:port)"));
-  }
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV | (passive ? AI_PASSIVE : 0) | (numeric_only ? AI_NUMERICHOST : 0);
-  addrinfo* found = nullptr;
-  const int error =
-      getaddrinfo(split->host.empty() ? nullptr : split->host.c_str(), split->port.c_str(), &hints, &found);
-  if (error != 0) return absl::UnavailableError(absl::StrCat(address, ": ", gai_strerror(error)));
-  std::vector<SocketAddress> addresses;
-  for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
-    SocketAddress one;
-    std::memcpy(&one.storage, each->ai_addr, each->ai_addrlen);
-    one.bytes = each->ai_addrlen;
-    addresses.push_back(one);
-  }
-  freeaddrinfo(found);
-  return addresses;
-}
-
-// Without port; an IPv4 client of an IPv6 socket looks like one of an IPv4 socket.
-std::string HostText(const SocketAddress& address) {
-  char text[INET6_ADDRSTRLEN] = "";
-  if (address.family() == AF_INET) {
-    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(address.get())->sin_addr, text, sizeof text);
-  } else if (address.family() == AF_INET6) {
-    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(address.get())->sin6_addr, text, sizeof text);
-    if (std::string_view(text).starts_with("::ffff:") && std::strchr(text, '.') != nullptr) return text + 7;
-  }
-  return text;
-}
-
-std::string BoundAddress(int fd) {
-  SocketAddress address;
-  address.bytes = sizeof address.storage;
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address.storage), &address.bytes);
-  if (address.family() == AF_INET6) {
-    return absl::StrCat("[", HostText(address),
-                        "]:", ntohs(reinterpret_cast<const sockaddr_in6*>(address.get())->sin6_port));
-  }
-  return absl::StrCat(HostText(address), ":", ntohs(reinterpret_cast<const sockaddr_in*>(address.get())->sin_port));
-}
-
-void SetFlag(int fd, int level, int option, int value) { setsockopt(fd, level, option, &value, sizeof value); }
-
-// A peer that vanished without a word is noticed within about 20 s; its heartbeats notice it sooner.
-void SetPeerSocketOptions(int fd) {
-  SetFlag(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  SetFlag(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  SetFlag(fd, IPPROTO_TCP, TCP_KEEPIDLE, 5);
-  SetFlag(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
-  SetFlag(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-  SetFlag(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 20'000);
-}
-
-absl::StatusOr<int> BindTcp(const std::string& address) {
-  const bool any = address.starts_with("*:");
-  auto addresses = Resolve(any ? "[::]" + address.substr(1) : address, /*passive=*/true, /*numeric_only=*/any);
-  if (!addresses.ok()) return addresses.status();
-  if (any) {
-    // A host without IPv6 gets IPv4.
-    auto ipv4 = Resolve("0.0.0.0" + address.substr(1), /*passive=*/true, /*numeric_only=*/true);
-    if (ipv4.ok()) addresses->insert(addresses->end(), ipv4->begin(), ipv4->end());
-  }
-  int error = EADDRNOTAVAIL;
-  for (const SocketAddress& each : *addresses) {
-    const int fd = socket(each.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-      error = errno;
-      continue;
-    }
-    SetFlag(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (each.family() == AF_INET6) SetFlag(fd, IPPROTO_IPV6, IPV6_V6ONLY, any ? 0 : 1);
-    if (bind(fd, each.get(), each.bytes) == 0 && listen(fd, kBacklog) == 0) return fd;
-    error = errno;
-    close(fd);
-    if (error == EADDRINUSE) break;
-  }
-  return SystemError("cannot listen on " + address, error);
-}
-
-absl::StatusOr<int> BindUnix(const std::string& path, unsigned mode) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof address.sun_path) {
-    return absl::InvalidArgumentError("the socket's path must be 1 to 107 bytes long: " + path);
-  }
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return SystemError("cannot make a socket", errno);
-  struct stat info;
-  if (lstat(path.c_str(), &info) == 0) {
-    const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    const bool refused =
-        connect(probe, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 && errno == ECONNREFUSED;
-    close(probe);
-    if (!S_ISSOCK(info.st_mode) || !refused) {
-      close(fd);
-      return absl::AlreadyExistsError("cannot listen on " + path + ": it is there already, and " +
-                                      (S_ISSOCK(info.st_mode) ? "another process serves it" : "not a socket"));
-    }
-    unlink(path.c_str());
-  }
-  // Never open wider than asked for, not even for a moment: bound under an inaccessible mode, then opened.
-  const mode_t mask = umask(0777);
-  const int bound = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address);
-  const int error = errno;
-  umask(mask);
-  if (bound != 0 || chmod(path.c_str(), mode) != 0 || listen(fd, kBacklog) != 0) {
-    close(fd);
-    return SystemError("cannot listen on " + path, bound != 0 ? error : errno);
-  }
-  return fd;
-}
 
 }  // namespace
 
@@ -206,11 +56,12 @@ class Net::Listener final : public NetLoop::Watcher {
       if (address.family() == AF_INET || address.family() == AF_INET6) {
         with.peer_address = HostText(address);
         with.loopback = with.peer_address == "::1" || with.peer_address.starts_with("127.");
-        SetFlag(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-        SetFlag(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+        SetSocketFlag(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+        SetSocketFlag(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
       } else {
         with.peer_address = "unix";
         with.loopback = true;
+        if (!MayConnect(fd)) continue;
       }
       if (peer) SetPeerSocketOptions(fd);
       net_.Accepted(*this, fd, std::move(with));
@@ -224,6 +75,18 @@ class Net::Listener final : public NetLoop::Watcher {
   absl::flat_hash_map<std::string, size_t> by_address;
 
  private:
+  // Closes the socket of who may not, after a word.
+  bool MayConnect(int fd) {
+    if (options.unix_uids.empty()) return true;
+    const std::optional<unsigned> uid = PeerUid(fd);
+    if (uid && options.unix_uids.contains(*uid)) return true;
+    journal::Log(
+        journal::LogLevel::kWarning, "connection-refused",
+        {{"listener", options.name}, {"uid", uid ? std::to_string(*uid) : "unknown"}, {"reason", "not permitted"}});
+    send(fd, options.stranger_goodbye.data(), options.stranger_goodbye.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(fd);
+    return false;
+  }
   // Out of descriptors or memory: it would be ready for ever.
   void PauseAfterError(int error) {
     journal::Log(journal::LogLevel::kError, "accept-failed",
@@ -277,7 +140,7 @@ class Net::Dial final : public NetLoop::Watcher {
     socklen_t bytes = sizeof error;
     getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &bytes);
     if (error == 0) return Finish(absl::OkStatus());
-    last_error_ = SystemError("connecting to " + address_, error);
+    last_error_ = SocketError("connecting to " + address_, error);
     CloseSocket();
     TryNext();
   }
@@ -308,12 +171,12 @@ class Net::Dial final : public NetLoop::Watcher {
       const SocketAddress& to = addresses_[next_++];
       fd_ = socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
       if (fd_ < 0) {
-        last_error_ = SystemError("making a socket", errno);
+        last_error_ = SocketError("making a socket", errno);
         continue;
       }
       SetPeerSocketOptions(fd_);
       if (connect(fd_, to.get(), to.bytes) != 0 && errno != EINPROGRESS) {
-        last_error_ = SystemError("connecting to " + address_, errno);
+        last_error_ = SocketError("connecting to " + address_, errno);
         close(std::exchange(fd_, -1));
         continue;
       }
@@ -454,10 +317,9 @@ void Net::Accepted(Listener& listener, int fd, SocketConnection::Options options
   const ListenOptions& limits = listener.options;
   const bool implicit = limits.tls == ListenTls::kImplicit;
   options.tls_available = limits.tls == ListenTls::kStartTls && client_tls_ != nullptr;
-  const bool is_unix = options.peer_address == "unix";
   size_t& from_there = listener.by_address[options.peer_address];
   const bool full = listener.connections >= limits.connections_max;
-  const bool too_many = full || (!is_unix && from_there >= limits.connections_per_address_max);
+  const bool too_many = full || (!options.loopback && from_there >= limits.connections_per_address_max);
   if (too_many) {
     journal::Log(journal::LogLevel::kWarning, "connection-refused",
                  {{"listener", limits.name},

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,9 +31,11 @@ struct ListenOptions {
   std::string address;  // "host:port", "[::1]:port", "*:port" (IPv6 and IPv4), "unix:/path"; port 0: any
   ListenTls tls = ListenTls::kNone;
   size_t connections_max = 1024;
-  size_t connections_per_address_max = 64;  // not for Unix sockets
+  size_t connections_per_address_max = 64;  // this host's own clients are not bound by it
   std::string goodbye;  // a whole line, for who is one too many: "421 4.7.0 ...\r\n"; not sent under implicit TLS
   unsigned unix_mode = 0660;
+  std::set<unsigned> unix_uids;  // Unix sockets: users that may connect, by the kernel's word; empty: all
+  std::string stranger_goodbye;  // what others get
 };
 
 // What comes in on the link port, by application protocol. What is left empty is refused.

@@ -300,7 +300,8 @@ TEST_F(NetTest, IdleTimeout) {
 
 TEST_F(NetTest, TooManyConnectionsGetTheGoodbyeLine) {
   ListenOptions options;
-  options.connections_per_address_max = 2;
+  options.connections_max = 2;
+  options.connections_per_address_max = 1;  // does not bind this host's own clients
   options.goodbye = "421 too many\r\n";
   const std::string address = Listen("127.0.0.1:0", options);
   auto first = std::make_unique<TestClient>(loop_, address);
@@ -332,6 +333,19 @@ TEST_F(NetTest, TenThousandRoundTrips) {
     client.Write("ping\n");
     ASSERT_TRUE(UntilReceived(client, "ping\n")) << i;
   }
+}
+
+TEST_F(NetTest, AUnixSocketMayBeForSomeUsersOnly) {
+  ListenOptions options;
+  options.stranger_goodbye = "not you\n";
+  options.unix_uids = {geteuid() + 1};
+  TestClient stranger(loop_, Listen("unix:" + directory_ + "/theirs", options));
+  EXPECT_TRUE(Until([&] { return stranger.closed; }));
+  EXPECT_EQ(stranger.received, "not you\n");
+  EXPECT_EQ(seen_.connected, 0);
+  options.unix_uids.insert(geteuid());
+  TestClient known(loop_, Listen("unix:" + directory_ + "/ours", options));
+  EXPECT_TRUE(UntilReceived(known, "hello unix loopback\n")) << known.received;
 }
 
 // ---- TLS ----

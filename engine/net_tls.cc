@@ -179,7 +179,7 @@ PeerSession* PeerSessionOf(const SSL* ssl) {
 int SelectAlpn(SSL* ssl, const unsigned char** out, unsigned char* out_bytes, const unsigned char* in,
                unsigned int in_bytes, void*) {
   PeerSession* session = PeerSessionOf(ssl);
-  for (unsigned int at = 0; at + 1 + in[at] <= in_bytes; at += 1 + in[at]) {
+  for (unsigned int at = 0; at < in_bytes && at + 1 + in[at] <= in_bytes; at += 1 + in[at]) {
     const std::string_view offered(reinterpret_cast<const char*>(in + at + 1), in[at]);
     if (std::find(session->alpns.begin(), session->alpns.end(), offered) == session->alpns.end()) continue;
     session->agreed = std::string(offered);

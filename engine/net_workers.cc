@@ -34,7 +34,7 @@ struct ThreadWorkers::Queue {
 };
 
 ThreadWorkers::ThreadWorkers() {
-  static constexpr const char* kNames[kLanes] = {"gemel-journal", "gemel-store", "gemel-sync", "gemel-password"};
+  static constexpr const char* kNames[kLanes] = {"gemel-journal", "gemel-store", "gemel-recovery", "gemel-password"};
   for (int lane = 0; lane < kLanes; ++lane) {
     queues_.push_back(std::make_unique<Queue>());
     Queue* queue = queues_.back().get();

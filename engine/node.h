@@ -36,8 +36,8 @@ struct NodeOptions {
   AckPolicy ack_policy = AckPolicy::kPairIfUp;
   int zstd_level = 1;
   uint64_t segment_bytes = 64ull << 20;
-  uint64_t retain_bytes_min = 1ull << 30;  // of journal, kept for point-in-time recovery
-  uint64_t retain_seconds = 14 * 24 * 3600;
+  uint64_t retain_bytes_min = 1ull << 30;    // of journal, kept however old it is
+  uint64_t retain_seconds = 14 * 24 * 3600;  // younger journal and expunged bodies are kept however much it is
   uint64_t heartbeat_ms = 500;
   uint64_t peer_timeout_ms = 3000;  // nothing heard for this long: the peer is away
   uint64_t checkpoint_ms = 5000;
@@ -45,8 +45,11 @@ struct NodeOptions {
   uint64_t store_backlog_bytes_max = 256ull << 20;   // applied and not materialised: likewise
   uint64_t free_bytes_min = 64ull << 20;             // less free space: the disk counts as full
   uint64_t idle_account_ms = 60'000;                 // unused accounts leave memory
-  std::string sqlite_vfs;                            // empty: SQLite's own; tests name one over their Disk
-  std::vector<std::string> postmaster_accounts;      // who gets postmaster@; empty: the first account of the domain
+  // Asked before old journal segments are retired; what it returns is kept until they are. Null: somebody reads them,
+  // so they stay for now. Empty: nobody can (engine/data_lock.h, JournalHold).
+  std::function<std::shared_ptr<void>()> keep_readers_out;
+  std::string sqlite_vfs;                        // empty: SQLite's own; tests name one over their Disk
+  std::vector<std::string> postmaster_accounts;  // who gets postmaster@: engine/directory.h, Resolve
 };
 
 // All must outlive the Node.
@@ -70,6 +73,13 @@ struct OriginSeq {
   uint64_t seq = 0;
 };
 
+// One node sends the other what it lacked when the link came up; while that lasts.
+struct CatchUpStatus {
+  uint64_t records = 0, bytes = 0;  // sent, or received; records: durable on the receiving side
+  uint64_t records_to_go = 0, bytes_to_go = 0;
+  uint64_t running_ms = 0;
+};
+
 // For `gemel status`; engine/status.h renders it. Field by field as in decision 24.
 struct NodeStatus {
   std::string version;
@@ -85,7 +95,8 @@ struct NodeStatus {
   std::vector<OriginSeq> clock, peer_clock;
   uint64_t lag_records_out = 0, lag_bytes_out = 0;  // ours that the peer does not hold durably
   uint64_t lag_records_in = 0;                      // the peer's that we do not hold, as far as we know
-  uint64_t unprotected = 0;                         // acknowledged mutations that only this disk holds
+  std::optional<CatchUpStatus> catch_up_out, catch_up_in;
+  uint64_t unprotected = 0;  // acknowledged mutations that only this disk holds
   std::optional<int64_t> unprotected_since_s;
   uint64_t oldest_unacknowledged_ms = 0;  // age of the oldest mutation that waits for its acknowledgement
   uint64_t accounts = 0, accounts_homed_here = 0, accounts_read_only = 0;

@@ -12,6 +12,10 @@ namespace gemel::engine {
 using journal::Log;
 using journal::Record;
 
+namespace {
+constexpr size_t kMendedAtOnce = 16;
+}
+
 LiveAccount* NodeImpl::LiveIfLoaded(const AccountId& id) {
   const auto found = live_.find(id);
   return found == live_.end() ? nullptr : found->second.get();
@@ -26,6 +30,14 @@ LiveAccount* NodeImpl::Live(const AccountId& id) {
   if (account == nullptr) return nullptr;
   auto live = std::make_unique<LiveAccount>();
   absl::StatusOr<AccountState> state = store_->Load(id);
+  if (const auto lacks = passed_over_.find(id); lacks != passed_over_.end()) {
+    if (absl::IsNotFound(state.status())) state = AccountState{};
+    if (state.ok()) {
+      state->id = id;
+      state->name = account->name;
+      state = CatchUp(*std::move(state), lacks->second);
+    }
+  }
   if (state.ok()) {
     live->state = *std::move(state);
   } else if (absl::IsNotFound(state.status())) {
@@ -38,13 +50,15 @@ LiveAccount* NodeImpl::Live(const AccountId& id) {
       AddProblem(absl::StrCat("account:", account->name),
                  {"error", absl::StrCat(account->name, " cannot be loaded: ", std::string(rebuilt.status().message())),
                   "copy its directory away, then ask `gemel replay --account` for its state from the journal"});
+      PassOver(id, committed_end_);
       return nullptr;
     }
     live->state = *std::move(rebuilt);
   } else {
     AddProblem(absl::StrCat("account:", account->name),
                {"error", absl::StrCat(account->name, " cannot be loaded: ", std::string(state.status().message())),
-                "check the disk; the account is tried again at its next use"});
+                "check the disk; it is tried again every second, and the journal keeps what comes for it"});
+    PassOver(id, committed_end_);
     Log(journal::LogLevel::kError, "account_not_loaded",
         {{"account", account->name}, {"error", std::string(state.status().message())}});
     return nullptr;
@@ -68,9 +82,49 @@ LiveAccount* NodeImpl::Live(const AccountId& id) {
   return (live_[id] = std::move(live)).get();
 }
 
+// Records from `begin` on may not have been applied to it.
+void NodeImpl::PassOver(const AccountId& id, journal::Position begin) {
+  const auto [at, first] = passed_over_.emplace(id, begin);
+  if (!first) at->second = std::min(at->second, begin);
+}
+
+// Each second, some of them. What was passed over has no files yet either: those come from the journal.
+void NodeImpl::MendPassedOver() {
+  if (passed_over_.empty() || failed_ || replaying_) return;
+  bool mended = false;
+  auto next = passed_over_.upper_bound(mended_last_);
+  for (size_t left = std::min(kMendedAtOnce, passed_over_.size()); left > 0; --left) {
+    if (next == passed_over_.end()) next = passed_over_.begin();
+    const AccountId id = mended_last_ = next->first;
+    ++next;
+    const Account* account = directory_.Find(id);
+    LiveAccount* live = account == nullptr ? nullptr : Live(id);
+    if (live == nullptr) continue;
+    if (absl::Status status = VerifyFiles({id}); !status.ok()) {
+      AddProblem(
+          absl::StrCat("account:", account->name),
+          {"error", absl::StrCat("files of ", account->name, " cannot be put back: ", std::string(status.message())),
+           "check the disk; it is tried again every second"});
+      continue;
+    }
+    SolveProblem(absl::StrCat("account:", account->name));
+    SolveProblem(absl::StrCat("account:", id.hex()));
+    Log(journal::LogLevel::kInfo, "account_caught_up", {{"account", account->name}});
+    passed_over_.erase(id);
+    mended = true;
+    AfterApplied(*live);
+  }
+  if (!mended) return;
+  maildir::StoreBatch batch;  // of nothing: the checkpoint may go on
+  batch.applied = std::make_shared<const journal::VectorClock>(applied_);
+  batch.position = MaterialisedPosition();
+  store_->Enqueue(std::move(batch));
+  if (!to_rebuild_.empty() && missing_.empty()) RebuildMended();
+}
+
 bool NodeImpl::Orders(const Account& account) const {
   if (failed_ || starting_ || releasing_.contains(account.id)) return false;
-  if (pairing_generation_ && account.home_place != place()) return false;
+  if (pairing_generation_ && account.home.value != place()) return false;
   const std::optional<uint8_t> home = directory_.HomePlace(account);
   return home && *home == place();
 }
@@ -201,7 +255,7 @@ void NodeImpl::OpenAccount(const AccountId& id, AccountListener& listener,
       AfterApplied(*live);
       return;
     }
-    AdoptStrangers(id);
+    LookForStrangers(id);
     done(std::make_unique<AccountSessionImpl>(*this, *live, listener, !ours));
   });
 }

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/link_session.h"
 #include "engine/node_impl.h"
+#include "maildir/utf7.h"
 
 namespace gemel::engine {
 namespace {
@@ -15,6 +16,30 @@ bool IsAddress(std::string_view name) {
   const size_t at = name.rfind('@');
   return at != std::string_view::npos && at > 0 && at + 1 < name.size() &&
          std::none_of(name.begin(), name.end(), [](unsigned char c) { return c <= ' ' || c == 127; });
+}
+
+// RFC 1035 by length, letters of other scripts as they are (RFC 6531) or as A-labels; an address literal is none.
+absl::Status CheckDomain(std::string_view domain) {
+  const auto wrong = [&](std::string_view why) {
+    return absl::InvalidArgumentError(absl::StrCat(std::string(domain), " is not a domain: ", std::string(why)));
+  };
+  if (domain.empty()) return absl::InvalidArgumentError("the domain is empty");
+  if (domain.size() > 253) return wrong("it is longer than 253 bytes");
+  if (!maildir::IsUtf8(domain)) return wrong("it is not UTF-8");
+  for (size_t start = 0; start <= domain.size();) {
+    const size_t end = std::min(domain.find('.', start), domain.size());
+    const std::string_view label = domain.substr(start, end - start);
+    start = end + 1;
+    if (label.empty()) return wrong("a label is empty");
+    if (label.size() > 63) return wrong("a label is longer than 63 bytes");
+    if (label.front() == '-' || label.back() == '-') return wrong("a label begins or ends with a hyphen");
+    const bool lawful = std::all_of(label.begin(), label.end(), [](unsigned char c) {
+      return c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+             c == '_';
+    });
+    if (!lawful) return wrong("only letters, digits and hyphens are lawful");
+  }
+  return absl::OkStatus();
 }
 
 Node::Done Later(NodeImpl& node, Node::Done done, absl::Status status) {
@@ -102,12 +127,35 @@ void NodeImpl::SetDomain(std::string domain, bool exists, std::string alias_of, 
     Later(*this, std::move(done), absl::NotFoundError(absl::StrCat("there is no domain ", alias_of)));
     return;
   }
+  absl::Status status = exists ? CheckDomain(domain) : absl::OkStatus();  // what is there can always be removed
+  if (status.ok() && !alias_of.empty() && (alias_of == domain || !target->second.alias_of.value.empty())) {
+    status = absl::InvalidArgumentError(absl::StrCat(alias_of, " is not a domain with mailboxes of its own"));
+  }
+  if (!status.ok()) {
+    Later(*this, std::move(done), std::move(status));
+    return;
+  }
   Create(One({}, journal::DomainSet{std::move(domain), exists, std::move(alias_of)}), Answer(std::move(done)));
 }
 
 void NodeImpl::SetAlias(std::string address, std::vector<std::string> targets, Done done) {
   if (!IsAddress(address)) {
     Later(*this, std::move(done), absl::InvalidArgumentError(absl::StrCat(address, " is not an address")));
+    return;
+  }
+  // The alias too: mail for an address of somebody else's domain never gets as far as an alias.
+  const auto check = [this](const std::string& each) -> absl::Status {
+    if (!IsAddress(each)) return absl::InvalidArgumentError(absl::StrCat(each, " is not an address"));
+    const std::string domain = FoldAddress(each.substr(each.rfind('@') + 1));
+    const auto known = directory_.domains().find(domain);
+    if (known != directory_.domains().end() && known->second.exists.value) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat(each, ": ", domain, " is not a domain of this server; nothing is forwarded elsewhere"));
+  };
+  absl::Status status = targets.empty() ? absl::OkStatus() : check(address);
+  for (const std::string& each : targets) status.Update(check(each));
+  if (!status.ok()) {
+    Later(*this, std::move(done), std::move(status));
     return;
   }
   Create(One({}, journal::AliasSet{FoldAddress(address), std::move(targets)}), Answer(std::move(done)));
@@ -120,7 +168,7 @@ void NodeImpl::SetHome(std::string name, uint8_t to, Done done) {
     status = NoSuchAccount(name);
   } else if (to > 1) {
     status = absl::InvalidArgumentError("the places of a pair are 0 and 1");
-  } else if (account->home_place == to && !account->releasing) {
+  } else if (account->home.value == to && !account->releasing) {
     status = absl::AlreadyExistsError(absl::StrCat(name, " is at home there already"));
   } else if (link_ == nullptr || !peer_counts_) {
     status = absl::UnavailableError("a home can be moved only while both servers are connected");
@@ -151,7 +199,7 @@ std::vector<AccountInfo> NodeImpl::Accounts() const {
   for (const auto& [id, account] : directory_.accounts()) {
     if (!account.exists.value) continue;
     const std::optional<uint8_t> home = directory_.HomePlace(account);
-    infos.push_back({id, account.name, account.home_place, account.enabled.value, home && *home == place()});
+    infos.push_back({id, account.name, account.home.value, account.enabled.value, home && *home == place()});
   }
   std::sort(infos.begin(), infos.end(), [](const AccountInfo& a, const AccountInfo& b) { return a.name < b.name; });
   return infos;
@@ -209,14 +257,19 @@ NodeStatus NodeImpl::Status() {
   status.clock = entries(held);
   status.peer_clock = entries(peer_held_);
   for (const auto& [origin, seq] : held.entries()) {
-    if (identity_.peer && origin.node == identity_.node) {
-      status.lag_records_out += seq - std::min(seq, peer_held_.Get(origin));
-    }
+    if (!identity_.peer || origin.node != identity_.node) continue;
+    // Those not durable here yet as well: a letter that waits for its place is not at rest.
+    const journal::Seq last = origin == origin_ ? created_ : seq;
+    status.lag_records_out += last - std::min(last, peer_held_.Get(origin));
   }
   for (const auto& [origin, seq] : peer_held_.entries()) {
     if (origin.node != identity_.node) status.lag_records_in += seq - std::min(seq, held.Get(origin));
   }
   for (const QueuedFrame& queued : own_.frames) status.lag_bytes_out += queued.frame->shipped.size();
+  if (link_ != nullptr) {
+    status.catch_up_out = link_->CatchUpOut();
+    status.catch_up_in = link_->CatchUpIn();
+  }
   status.unprotected = identity_.peer ? Unprotected() : 0;
   if (status.unprotected > 0) status.unprotected_since_s = unprotected_since_s_;
   if (!operations_.empty()) status.oldest_unacknowledged_ms = BootMillis() - operations_.front().since_ms;
@@ -238,6 +291,14 @@ NodeStatus NodeImpl::Status() {
   if (peer_disk_full_) {
     status.problems.push_back({"error", "the disk of the other server is full; mail is refused with a temporary error",
                                "make room there; this server takes mail again by itself"});
+  }
+  for (const std::string& name : options_.postmaster_accounts) {
+    const Account* account = directory_.FindName(name);
+    if (account != nullptr && account->enabled.value) continue;
+    status.problems.push_back(
+        {"warning",
+         absl::StrCat(name, " of [delivery] postmaster ", account == nullptr ? "is no account" : "is disabled"),
+         "correct gemeld.toml, or make the account; until then others get the mail for postmaster"});
   }
   return status;
 }

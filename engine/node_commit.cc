@@ -13,6 +13,7 @@ namespace {
 using journal::Committed;
 using journal::Frame;
 using journal::Log;
+using journal::Position;
 using journal::Record;
 
 // An error that a command's record met when it was applied: another command came first.
@@ -63,6 +64,7 @@ journal::Seq NodeImpl::Create(std::vector<Record> records, std::function<void(Co
     if (LiveAccount* live = LiveIfLoaded(record.account)) ++live->in_flight;
   }
   const journal::Seq first = journal_->Append(std::move(records), applied_);
+  created_ = first + count - 1;
   if (done) {
     PendingOperation operation;
     operation.first = first;
@@ -101,7 +103,9 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
   }
   if (!committed.ok()) {
     if (absl::IsResourceExhausted(committed.status())) {
-      disk_full_ = true;  // the batch stays queued; Tick tries again
+      if (!disk_full_)
+        Log(journal::LogLevel::kError, "disk_full", {{"error", std::string(committed.status().message())}});
+      disk_full_ = journal_full_ = true;  // the batch stays queued; Tick tries again
       AddProblem("disk_full", {"error", std::string(committed.status().message()),
                                "make room on the file system of the data directory; mail is refused with a temporary "
                                "error until then"});
@@ -110,15 +114,17 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
     }
     return;
   }
+  if (!committed->empty()) journal_full_ = false;
   for (Committed& one : *committed) {
-    if (one.begin < committed_end_) {
+    if (one.fills_gap) {
+      committed_end_ = std::max(committed_end_, one.end);
       Mended(*one.frame);
       continue;
     }
     const bool own_node = one.frame->origin.node == identity_.node;
     NoteApplied(*one.frame, own_node);
     if (own_node && link_ != nullptr) link_->ShipLive(one);
-    (own_node ? own_ : peer_queue_).frames.push_back({one.frame, one.begin});
+    (own_node ? own_ : peer_queue_).Push({one.frame, one.begin});
     committed_end_ = std::max(committed_end_, one.end);
     if (!one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
   }
@@ -153,7 +159,10 @@ void NodeImpl::RebuildMended() {
   for (const AccountId& id : std::exchange(to_rebuild_, {})) {
     const Account* account = directory_.Find(id);
     LiveAccount* live = account == nullptr ? nullptr : Live(id);
-    if (live == nullptr) continue;
+    if (live == nullptr) {
+      if (account != nullptr) to_rebuild_.insert(id);  // when it can be loaded: MendPassedOver
+      continue;
+    }
     CloseSessions(id, "the mailbox was repaired; please reconnect");
     absl::StatusOr<AccountState> state = RebuildState(*account);
     if (!state.ok()) {
@@ -163,7 +172,7 @@ void NodeImpl::RebuildMended() {
       continue;
     }
     live->state = *std::move(state);
-    if (absl::Status status = VerifyTail({id}); !status.ok()) {
+    if (absl::Status status = VerifyFiles({id}); !status.ok()) {
       Log(journal::LogLevel::kError, "rebuild_incomplete",
           {{"account", account->name}, {"error", std::string(status.message())}});
     }
@@ -242,6 +251,7 @@ void NodeImpl::ApplyAll() {
   for (const auto& [account, reason] : pass.closed) CloseSessions(account, reason);
   for (auto& [id, effects] : pass.accounts) AfterApplied(*LiveIfLoaded(id));
   if (!sweep_.empty()) PostSafely([this] { SweepSome(); });
+  if (!waiting_again_.empty() && !replaying_) PostSafely([this] { VerifyWaiting(); });
   // Replies last, each as a step of its own: its session may do anything.
   for (std::function<void()>& callback : pass.callbacks) PostSafely(std::move(callback));
 }
@@ -266,10 +276,16 @@ void NodeImpl::ApplyFront(ApplyQueue& queue, Pass& pass) {
 
 void NodeImpl::ApplyGroup(std::vector<ApplyQueue::Grouped>& group, Pass& pass) {
   pass.any = true;
-  for (const ApplyQueue::Grouped& grouped : group) ApplyOne(grouped, pass);
+  std::vector<GroupMember> members;
+  for (const ApplyQueue::Grouped& grouped : group) members.emplace_back(grouped.frame, grouped.index);
+  const bool is_void = IsVoid(members, [this](const AccountId& id) -> const AccountState* {
+    const LiveAccount* live = Live(id);
+    return live == nullptr ? nullptr : &live->state;
+  });
+  for (const ApplyQueue::Grouped& grouped : group) ApplyOne(grouped, group.front().begin, is_void, pass);
 }
 
-void NodeImpl::ApplyOne(const ApplyQueue::Grouped& grouped, Pass& pass) {
+void NodeImpl::ApplyOne(const ApplyQueue::Grouped& grouped, Position group_begin, bool is_void, Pass& pass) {
   const Dot dot{grouped.frame->origin, grouped.frame->first_seq + grouped.index};
   const Record& record = grouped.frame->records[grouped.index];
   Effects effects;
@@ -279,7 +295,15 @@ void NodeImpl::ApplyOne(const ApplyQueue::Grouped& grouped, Pass& pass) {
     }
     LiveAccount* live = Live(record.account);
     if (replaying_) replayed_.insert(record.account);
-    if (live != nullptr && live->state.applied.Covers(dot)) {  // a replay: the index was further than the checkpoint
+    const bool passed_over = live == nullptr;
+    if (passed_over) PassOver(record.account, group_begin);
+    if (passed_over && directory_.Find(record.account) == nullptr) {
+      AddProblem(absl::StrCat("account:", record.account.hex()),
+                 {"error", absl::StrCat("there is mail for an account that is not known here, ", record.account.hex()),
+                  "report it; the journal keeps the mail until the account comes"});
+    }
+    // Its own body is in the journal; in a replay, the index may have been further than the checkpoint.
+    if (passed_over || (live != nullptr && live->state.applied.Covers(dot))) {
       const auto* deliver = std::get_if<journal::Deliver>(&record.body);
       if (deliver != nullptr && deliver->body_done) {
         pass.spool.items.push_back({AccountId{}, maildir::SpoolDrop{Dot{dot.origin, deliver->body}}});
@@ -287,8 +311,8 @@ void NodeImpl::ApplyOne(const ApplyQueue::Grouped& grouped, Pass& pass) {
     } else if (live != nullptr) {
       Effects& sum = pass.accounts[record.account];
       sum.copied.clear();
-      sum.applied = true;
-      Apply(live->state, grouped.frame, grouped.index, sum);
+      sum.applied = !is_void;
+      if (!is_void) Apply(live->state, grouped.frame, grouped.index, sum);
       effects.copied = std::move(sum.copied);
       effects.uid_validity = sum.uid_validity;
       effects.applied = sum.applied;
@@ -303,8 +327,9 @@ void NodeImpl::ApplyOne(const ApplyQueue::Grouped& grouped, Pass& pass) {
   applied_.Raise(dot.origin, dot.seq);
   if (dot.origin == origin_) {
     if (!effects.applied) {
-      const absl::Status error = LateError(record);
-      if (!operations_.empty() && operations_.front().first <= dot.seq) operations_.front().result.status = error;
+      // Of a void command the first record says it: that of its mailbox's name.
+      const bool waits = !operations_.empty() && operations_.front().first <= dot.seq;
+      if (waits && operations_.front().result.status.ok()) operations_.front().result.status = LateError(record);
     }
     FinishOperations(dot, effects, pass);
   }
@@ -349,11 +374,17 @@ void NodeImpl::ApplyNodeRecord(const Dot& dot, const Record& record, journal::Po
     }
     return;
   }
-  directory_.Apply(dot, record);
   const Account* account = directory_.Find(record.account);
+  const std::optional<uint8_t> home = account == nullptr ? std::nullopt : directory_.HomePlace(*account);
+  directory_.Apply(dot, record);
+  account = directory_.Find(record.account);
   if (std::holds_alternative<journal::AccountSet>(record.body) && account != nullptr) {
     store_->Know(account->id, account->name);
     sweep_.push_back(account->id);
+    // Both nodes have made it, and the other one's word on its home is the later.
+    if (home && home != directory_.HomePlace(*account)) {
+      pass.closed.emplace_back(account->id, "the mailbox has moved to the other server; please reconnect");
+    }
     if (!account->enabled.value) pass.closed.emplace_back(account->id, "the account was disabled");
   } else if (std::holds_alternative<journal::GenerationBegin>(record.body)) {
     pairing_generation_ = false;
@@ -381,13 +412,27 @@ void NodeImpl::ApplyNodeRecord(const Dot& dot, const Record& record, journal::Po
 }
 
 // Everything before it is with the store. A group or a body that is not complete holds it back.
+// In journal order, but for what a node gets back of an earlier incarnation of its own after it has started anew: that
+// goes before the new incarnation's frames, which wait for the peer, while the peer's frames that build on what came
+// back do not.
+void ApplyQueue::Push(QueuedFrame queued) {
+  const auto is_later = [&queued](const QueuedFrame& other) {
+    return other.frame->origin != queued.frame->origin && !other.frame->records.empty() &&
+           !queued.frame->records.empty() && other.frame->records.front().time > queued.frame->records.back().time;
+  };
+  auto at = frames.end();
+  while (at != frames.begin() && is_later(*std::prev(at))) --at;
+  frames.insert(at, std::move(queued));
+}
+
 journal::Position NodeImpl::MaterialisedPosition() const {
   journal::Position position = committed_end_;
   for (const ApplyQueue* queue : {&own_, &peer_queue_}) {
     if (!queue->group.empty()) position = std::min(position, queue->group.front().begin);
-    if (!queue->frames.empty()) position = std::min(position, queue->frames.front().begin);
+    for (const QueuedFrame& queued : queue->frames) position = std::min(position, queued.begin);
   }
   for (const auto& [dot, begin] : open_bodies_) position = std::min(position, begin);
+  for (const auto& [id, begin] : passed_over_) position = std::min(position, begin);
   return position;
 }
 

@@ -75,7 +75,9 @@ class BodyWriter {
 
  private:
   void NoteHeader() {
-    const std::string id = FindHeader(std::string_view(buffer_).substr(0, kHeaderBytesMax), "Message-ID");
+    HeaderScan header;
+    header.Feed(std::string_view(buffer_).substr(0, kHeaderBytesMax));
+    const std::string& id = header.message_id();
     message_id_hash_ = id.empty() ? 0 : XXH3_64bits(id.data(), id.size());
   }
   void WriteChunk(size_t count, bool last) {

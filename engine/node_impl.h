@@ -18,6 +18,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "engine/apply.h"
+#include "engine/bases.h"
 #include "engine/directory.h"
 #include "engine/link_messages.h"
 #include "engine/node.h"
@@ -51,8 +52,9 @@ struct QueuedFrame {
   std::shared_ptr<const journal::Frame> frame;
   journal::Position begin = 0;
 };
-// One node's frames, in journal order.
+// One node's frames, in the order in which they are applied.
 struct ApplyQueue {
+  void Push(QueuedFrame queued);
   std::deque<QueuedFrame> frames;
   // Records of a group whose end has not come yet: (frame, index in it, position of the frame).
   struct Grouped {
@@ -125,10 +127,15 @@ class NodeImpl final : public Node {
   void Fail(const absl::Status& status);  // the journal failed: nothing is acknowledged any more
 
   // ---- accounts (node_accounts.cc) ----
-  LiveAccount* Live(const AccountId& id);  // loads it; nullptr: cannot be loaded (logged)
+  // Loads it, with what was passed over. nullptr: cannot be loaded; a problem until MendPassedOver could.
+  LiveAccount* Live(const AccountId& id);
   LiveAccount* LiveIfLoaded(const AccountId& id);
   absl::StatusOr<AccountState> RebuildState(const Account& account);  // from base and journal (node_open.cc)
-  bool Orders(const Account& account) const;                          // this node gives UIDs and MODSEQs now
+  // What is applied and `state` lacks, from the journal's `from` on; the index is written anew with it (node_open.cc).
+  absl::StatusOr<AccountState> CatchUp(AccountState state, journal::Position from);
+  void PassOver(const AccountId& id, journal::Position begin);
+  void MendPassedOver();
+  bool Orders(const Account& account) const;  // this node gives UIDs and MODSEQs now
   ModSeq GiveModSeq(LiveAccount& live);
   Uid GiveUid(LiveAccount& live, const Mailbox& mailbox);
   uint32_t GiveUidValidity(LiveAccount& live);
@@ -154,25 +161,34 @@ class NodeImpl final : public Node {
   uint64_t Unprotected() const;                       // applied here, not durable at the peer
   void FinishStarting();
   void OnBodyPart(BodyPart part);
-  // The message's file, or what the journal has of it: for the peer.
+  // The message's file, for the peer, which looks into the journal itself: both have the same.
   absl::StatusOr<std::string> LocalBody(const AccountId& account, const Dot& message);
   std::string JournalDirectory() const { return options_.data_directory + "/journal"; }
 
   // ---- upkeep (node_upkeep.cc) ----
   void Tick();
+  void AnswerWaiting(uint64_t wait_ms, const absl::Status& status);
   void CheckpointSoon();
+
+  // ---- retention (node_retention.cc) ----
   void RetireSegments();
-  void WriteNextBase(journal::Position until, std::vector<AccountId> accounts);
+  void AdvanceNextBases(std::shared_ptr<const JournalPart> part, std::vector<AccountId> left);
   void EndRetiring(const absl::Status& status);
-  void AdoptStrangers(const AccountId& account);
+  void PurgeSome();  // expunged bodies older than what is kept for recovery
+
+  // ---- letters that other programs put into the Maildirs (node_strangers.cc) ----
+  void LookForStrangers(const AccountId& account);  // soon
+  void ScanForStrangers();
   struct AdoptedLetter {
     MailboxId mailbox;
     int64_t internal_date_s = 0;
     Flags flags = 0;
     std::string bytes;  // LF form
   };
+  void AdoptStranger(const AccountId& account, const maildir::Stranger& stranger, std::string bytes);
   // As a delivery (node_delivery.cc).
   void Adopt(LiveAccount& live, const Account& account, AdoptedLetter letter, std::function<void(absl::Status)> done);
+  // ---- bodies that are gone (node_upkeep.cc) ----
   void RestoreBody(const AccountId& account, const MailboxId& mailbox, const Message& message,
                    std::function<void(absl::Status)> done);
   // The message's trace and body from this node's journal. NotFound: not (any more) in it.
@@ -196,18 +212,22 @@ class NodeImpl final : public Node {
   uint64_t directory_saved_ = 0;  // version on disk
 
   journal::VectorClock applied_;
+  journal::Seq created_ = 0;             // the last record of this incarnation, durable or not
   journal::Position committed_end_ = 0;  // of what OnCommitted has seen; the journal itself may be further
   journal::Hlc last_hlc_ = 0;
   ApplyQueue own_, peer_queue_;
   std::deque<PendingOperation> operations_;
   std::map<Dot, journal::Position> open_bodies_;  // bodies whose last Deliver has not come
   bool commit_running_ = false;
-  bool store_running_ = false;
+  bool store_running_ = false;  // or waits for a moment after a failure
   bool checkpoint_running_ = false;
   bool retiring_ = false;
+  std::shared_ptr<void> readers_kept_out_;  // while retiring_
   bool applying_ = false;
   std::optional<absl::Status> failed_;
   bool disk_full_ = false, peer_disk_full_ = false;
+  // A write has met a full disk, and none has succeeded since: there is too little room, whatever the file system says.
+  bool journal_full_ = false, store_full_ = false;
   bool stopping_ = false;
   // Until the peer was asked or found to be away, nothing is shown: it may know more than this node.
   bool starting_ = true;
@@ -222,6 +242,12 @@ class NodeImpl final : public Node {
   std::set<AccountId> to_rebuild_;         // accounts that they touch
   absl::flat_hash_set<AccountId> taking_;  // a Take of ours is on its way
   std::set<AccountId> replayed_;           // accounts that the replay at start touched
+  // Accounts of which records from before this start wait to be confirmed again: their files may be ahead of the state.
+  std::set<AccountId> waiting_again_;
+  // Accounts that could not be loaded, with the first record that they may lack for that: neither a checkpoint nor
+  // retention passes it until they are loaded and their files verified.
+  std::map<AccountId, journal::Position> passed_over_;
+  AccountId mended_last_;  // the round over them
 
   absl::flat_hash_map<AccountId, std::unique_ptr<LiveAccount>> live_;
   std::vector<AccountId> sweep_;  // accounts homed here that may have unplaced letters: looked at one by one
@@ -230,10 +256,9 @@ class NodeImpl final : public Node {
   bool pairing_generation_ = false;                           // a Paired of ours is on its way
 
   LinkSession* link_ = nullptr;  // exchanged hellos; owned by its connection
-  LinkSession* dialing_ = nullptr;
   bool dial_running_ = false;
   uint64_t dial_backoff_ms_ = 100;
-  TimerId dial_timer_ = 0, tick_timer_ = 0;
+  TimerId dial_timer_ = 0;
   journal::VectorClock peer_held_;              // durable there, as far as this node knows
   uint64_t last_heard_ms_ = 0;                  // 0: never
   bool peer_counts_ = false;                    // acknowledgements wait for the peer
@@ -243,7 +268,17 @@ class NodeImpl final : public Node {
   uint64_t last_full_check_ms_ = 0;
   uint64_t free_bytes_ = 0;
   std::map<std::string, Problem> problems_;
-  std::set<std::string> adopting_;  // files whose adoption is on its way
+  std::shared_ptr<const JournalPart> oldest_part_;  // what is to be retired next, once it was read
+  // Rounds over all accounts, a few at a time.
+  struct AccountRound {
+    std::vector<AccountId> left;
+    size_t all = 0;
+    uint64_t began_ms = 0;  // BootMillis; 0: never
+    bool running = false;   // a job of it is on the store's lane
+  };
+  AccountRound purge_, strangers_;
+  std::set<AccountId> strangers_wanted_;  // looked at before the round comes to them
+  std::set<std::string> adopting_;        // files whose adoption is on its way, or that are too big for one
   std::map<Dot, std::vector<std::function<void(absl::StatusOr<std::string>)>>> body_requests_;
   std::map<Dot, std::string> body_parts_;
 
@@ -261,13 +296,15 @@ class NodeImpl final : public Node {
   void ApplyFront(ApplyQueue& queue, Pass& pass);
   void NoteApplied(const journal::Frame& frame, bool own_node);
   void ApplyGroup(std::vector<ApplyQueue::Grouped>& group, Pass& pass);
-  void ApplyOne(const ApplyQueue::Grouped& grouped, Pass& pass);
+  // `is_void`: of a command that another one made impossible (apply.h).
+  void ApplyOne(const ApplyQueue::Grouped& grouped, journal::Position group_begin, bool is_void, Pass& pass);
   void ApplyNodeRecord(const Dot& dot, const journal::Record& record, journal::Position begin, Pass& pass);
   journal::Position MaterialisedPosition() const;
   void FinishOperations(const Dot& dot, Effects& effects, Pass& pass);
   absl::Status OpenJournalAndStore();
   absl::Status ReplayTail();
-  absl::Status VerifyTail(const std::set<AccountId>& touched);
+  absl::Status VerifyFiles(const std::set<AccountId>& touched);
+  void VerifyWaiting();
   void BeginFirstGeneration();
   void SweepSome();
 };

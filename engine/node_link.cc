@@ -12,9 +12,12 @@ namespace {
 using journal::Log;
 using journal::Record;
 
+// Generations: 1 is a node alone, 2 the pair (decision 10).
+constexpr journal::Generation kFirstPaired = 2;
 constexpr uint64_t kDialBackoffMsMax = 2000;
-// The peer counts again for the ack policy when what it lacks is about this small.
-constexpr uint64_t kSmallBacklogRecords = 256;
+// The peer counts again for the ack policy when what it lacks is about this small: more than what is under way at full
+// load, and sent within a second.
+constexpr uint64_t kSmallBacklogRecords = 2048;
 
 }  // namespace
 
@@ -32,9 +35,7 @@ void NodeImpl::DialSoon(uint64_t delay_ms) {
         identity_.peer->link_address, kAlpnLink, options_.peer_timeout_ms,
         [this](Connection& connection) -> std::unique_ptr<ProtocolSession> {
           dial_running_ = false;
-          auto session = std::make_unique<LinkSession>(*this, connection);
-          dialing_ = session.get();
-          return session;
+          return std::make_unique<LinkSession>(*this, connection);
         },
         [this, alive = std::weak_ptr<bool>(alive_)](absl::Status status) {
           if (alive.expired()) return;
@@ -92,6 +93,13 @@ absl::Status NodeImpl::CheckHello(const Hello& hello) const {
                                                       ", this node was paired with ",
                                                       journal::HexU64(identity_.peer->node)));
   }
+  // Two pairs' worth of history cannot be one before there is a way to join them. One that is still alone (or knows of
+  // no generation yet) has no Paired to differ in: it gets the other's.
+  if (hello.generation >= kFirstPaired && generation() >= kFirstPaired && hello.generation != generation()) {
+    return absl::FailedPreconditionError(absl::StrCat("the peer is in generation ", hello.generation, ", this node in ",
+                                                      generation(),
+                                                      ": one of the two was paired anew without the other"));
+  }
   for (const Hello::Chain& theirs : hello.chains) {
     const std::optional<uint64_t> ours = journal_->ChainAt(theirs.origin, theirs.seq);
     if (ours && *ours != theirs.chain) {
@@ -111,7 +119,6 @@ void NodeImpl::LinkUp(LinkSession& link, const Hello& hello) {
     old->Drop("replaced by a newer connection");
   }
   link_ = &link;
-  dialing_ = nullptr;
   dial_backoff_ms_ = 100;
   SolveProblem("link_refused");
   SolveProblem("peer_away");
@@ -152,9 +159,11 @@ void NodeImpl::FinishStarting() {
 }
 
 void NodeImpl::LinkDown(LinkSession& link, const std::string& why) {
-  if (dialing_ == &link) dialing_ = nullptr;
   const bool was_link = link_ == &link;
-  if (was_link) link_ = nullptr;
+  if (was_link) {
+    link_ = nullptr;
+    peer_disk_full_ = false;  // who is away is not waited for
+  }
   if (stopping_) return;
   if (was_link) {
     Log(journal::LogLevel::kWarning, "link_down", {{"why", why}});
@@ -205,7 +214,8 @@ void NodeImpl::UpdatePeerCounts() {
   }
   if (!up || starting_) return;
   uint64_t lacking = 0;
-  for (const auto& [origin, seq] : journal_->held().entries()) {
+  const journal::VectorClock held = journal_->held();
+  for (const auto& [origin, seq] : held.entries()) {
     if (origin.node == identity_.node) lacking += seq - std::min(seq, peer_held_.Get(origin));
   }
   if (lacking > kSmallBacklogRecords) return;

@@ -1,6 +1,7 @@
 // Opening a node: directory, store, journal, and the replay of what the last checkpoint did not cover.
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/authenticator.h"
@@ -37,9 +38,10 @@ absl::Status NodeImpl::OpenAll() {
   if (absl::Status status = ReplayTail(); !status.ok()) return status;
   // A new incarnation: no (origin, seq) is ever written twice, not even by a restored copy.
   const journal::Origin predecessor = [this] {
+    const journal::VectorClock held = journal_->held();
     journal::Origin last;
-    for (const auto& [origin, seq] : journal_->held().entries()) {
-      if (origin.node == identity_.node && journal_->held().Get(last) <= seq) last = origin;
+    for (const auto& [origin, seq] : held.entries()) {
+      if (origin.node == identity_.node && held.Get(last) <= seq) last = origin;
     }
     return last;
   }();
@@ -83,6 +85,7 @@ absl::Status NodeImpl::OpenJournalAndStore() {
   maildir::StoreOptions store_options;
   store_options.root = options_.data_directory;
   store_options.sqlite_vfs = options_.sqlite_vfs;
+  store_options.clock = &env_.clock;
   absl::StatusOr<std::unique_ptr<maildir::Store>> store = maildir::Store::Open(disk, store_options);
   if (!store.ok()) return store.status();
   store_ = *std::move(store);
@@ -134,7 +137,7 @@ absl::Status NodeImpl::ReplayTail() {
       if (own && origin.node == identity_.node) shown_before_.Raise(origin, seq);
     }
     if (!one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
-    (own ? own_ : peer_queue_).frames.push_back({one.frame, one.begin});
+    (own ? own_ : peer_queue_).Push({one.frame, one.begin});
     if (++frames % 64 == 0) {
       ApplyAll();
       while (store_->backlog_bytes() > options_.store_backlog_bytes_max / 4) {
@@ -150,7 +153,12 @@ absl::Status NodeImpl::ReplayTail() {
     if (!more.ok()) return more.status();
     if (!*more) break;
   }
-  if (absl::Status status = VerifyTail(replayed_); !status.ok()) return status;
+  for (const QueuedFrame& queued : own_.frames) {
+    for (const Record& record : queued.frame->records) {
+      if (!record.account.empty()) waiting_again_.insert(record.account);
+    }
+  }
+  if (absl::Status status = VerifyFiles(replayed_); !status.ok()) return status;
   replaying_ = false;
   if (frames > 0) {
     Log(journal::LogLevel::kInfo, "replayed",
@@ -161,11 +169,13 @@ absl::Status NodeImpl::ReplayTail() {
 }
 
 // A crash may have left files of the last seconds missing, empty or torn: what the journal has of them is put back.
-absl::Status NodeImpl::VerifyTail(const std::set<AccountId>& touched) {
+absl::Status NodeImpl::VerifyFiles(const std::set<AccountId>& touched) {
   for (const AccountId& id : touched) {
     LiveAccount* live = Live(id);
-    if (live == nullptr) continue;
-    absl::StatusOr<std::vector<maildir::Store::MissingBody>> missing = store_->Reconcile(live->state);
+    if (live == nullptr) continue;  // passed over: MendPassedOver verifies it
+    absl::StatusOr<std::vector<maildir::Store::MissingBody>> missing =
+        store_->Reconcile(live->state, waiting_again_.contains(id) ? maildir::Store::Leftovers::kKeep
+                                                                   : maildir::Store::Leftovers::kRemove);
     if (!missing.ok()) return missing.status();
     for (const maildir::Store::MissingBody& each : *missing) {
       absl::StatusOr<std::string> body = BodyFromJournal(each.message.dot);
@@ -183,6 +193,15 @@ absl::Status NodeImpl::VerifyTail(const std::set<AccountId>& touched) {
   return absl::OkStatus();
 }
 
+// What waited at the start is applied: what no message names now never had one, or has one no more.
+void NodeImpl::VerifyWaiting() {
+  const bool waits = starting_ || (!own_.frames.empty() && own_.frames.front().frame->origin != origin_);
+  if (waits || waiting_again_.empty()) return;
+  if (absl::Status status = VerifyFiles(std::exchange(waiting_again_, {})); !status.ok()) {
+    Log(journal::LogLevel::kError, "files_not_verified", {{"error", std::string(status.message())}});
+  }
+}
+
 absl::StatusOr<std::string> NodeImpl::BodyFromJournal(const Dot& message) {
   return ReadBodyFromJournal(env_.disk, JournalDirectory(), message);
 }
@@ -197,11 +216,17 @@ absl::StatusOr<AccountState> NodeImpl::RebuildState(const Account& account) {
   }
   state.id = account.id;
   state.name = account.name;
+  return CatchUp(std::move(state), 0);
+}
+
+absl::StatusOr<AccountState> NodeImpl::CatchUp(AccountState state, journal::Position from) {
   absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
-      journal::JournalReader::Open(env_.disk, JournalDirectory(), 0);
+      journal::JournalReader::Open(env_.disk, JournalDirectory(), from);
+  if (from > 0 && absl::IsNotFound(reader.status())) return state;  // its end
   if (!reader.ok()) return reader.status();
+  bool lacked = from == 0;
   // A node's groups may span its frames; what a group's incarnation did not finish is void.
-  std::map<journal::NodeId, std::vector<std::pair<std::shared_ptr<const journal::Frame>, size_t>>> groups;
+  std::map<journal::NodeId, std::vector<GroupMember>> groups;
   for (;;) {
     absl::StatusOr<std::optional<Committed>> next = (*reader)->Next();
     if (absl::IsDataLoss(next.status())) continue;
@@ -213,15 +238,21 @@ absl::StatusOr<AccountState> NodeImpl::RebuildState(const Account& account) {
     for (size_t i = 0; i < frame->records.size(); ++i) {
       group.emplace_back(frame, i);
       if (frame->records[i].group_continues) continue;
+      // Only what was applied counts: of a group, all or nothing was.
+      const bool is_void = applied_.Covers(Dot{frame->origin, frame->first_seq + i}) &&
+                           IsVoid(group, [&state](const AccountId& id) { return id == state.id ? &state : nullptr; });
       for (const auto& [each, index] : group) {
+        if (is_void) break;
         const Dot dot{each->origin, each->first_seq + index};
-        if (each->records[index].account != account.id || !applied_.Covers(dot) || state.applied.Covers(dot)) continue;
+        if (each->records[index].account != state.id || !applied_.Covers(dot) || state.applied.Covers(dot)) continue;
         Effects effects;
         Apply(state, each, index, effects);
+        lacked = true;
       }
       group.clear();
     }
   }
+  if (!lacked) return state;
   state.applied = applied_;
   if (absl::Status status = store_->Rewrite(state); !status.ok()) return status;
   return state;

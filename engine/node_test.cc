@@ -6,138 +6,14 @@
 
 #include <filesystem>
 
-#include "engine/replay.h"
-#include "engine/test_world.h"
+#include "engine/test_nodes.h"
 
 namespace gemel::engine {
 namespace {
 
 using ::testing::HasSubstr;
-using testing::TestPair;
-
-class Listener : public AccountListener {
- public:
-  void OnMailboxEvents(const MailboxId&, const std::vector<MailboxEvent>& events) override {
-    all.insert(all.end(), events.begin(), events.end());
-  }
-  void OnMailboxDeleted(const MailboxId&) override { ++deleted; }
-  void OnAccountClosed(std::string_view reason) override { closed = reason; }
-  void OnSettled() override { ++settled; }
-  std::vector<MailboxEvent> all;
-  int deleted = 0, settled = 0;
-  std::string closed;
-};
-
-class NodeTest : public ::testing::Test {
- protected:
-  NodeTest() : disk_(journal::MakePosixDisk()) {
-    static int number = 0;
-    root_ = ::testing::TempDir() + "/node_test_" + std::to_string(getpid()) + "_" + std::to_string(++number);
-    std::filesystem::remove_all(root_);
-  }
-  ~NodeTest() override {
-    pair_.Cut();
-    for (auto& node : pair_.nodes) node.reset();
-    std::filesystem::remove_all(root_);
-  }
-
-  NodeOptions Options(int place) {
-    NodeOptions options;
-    options.data_directory = root_ + "/" + std::to_string(place);
-    options.host_name = "mx" + std::to_string(place) + ".example.test";
-    options.segment_bytes = 4 << 20;
-    options.free_bytes_min = 0;
-    options.ack_policy = policy_;
-    return options;
-  }
-  void Start(int place) {
-    const absl::Status status = pair_.Start(place, *disk_, Options(place));
-    ASSERT_TRUE(status.ok()) << status;
-  }
-  void StartPair() {
-    pair_.Pair();
-    // The first node has lived alone before: its first generation is Solo(1).
-    pair_.identities[0].peer.reset();
-    Start(0);
-    ASSERT_TRUE(pair_.RunUntil([this] { return pair_.nodes[0]->generation() == 1; }));
-    pair_.identities[0].peer = PeerIdentity{pair_.identities[1].node, "1", ""};
-    pair_.nodes[0]->SetPeer(*pair_.identities[0].peer);
-    Start(1);
-    ASSERT_TRUE(pair_.RunUntilQuiet());
-  }
-  void AddAccount(const std::string& name, std::optional<uint8_t> home) {
-    std::optional<absl::Status> done;
-    pair_.nodes[0]->AddAccount(name, "{PLAIN}pass", home, [&](absl::Status status) { done = status; });
-    ASSERT_TRUE(pair_.RunUntil([&] { return done.has_value(); }));
-    ASSERT_TRUE(done->ok()) << *done;
-    ASSERT_TRUE(pair_.RunUntilQuiet());
-    pair_.loop.RunFor(2000);
-  }
-  absl::Status Deliver(int place, const std::string& to, const std::string& body) {
-    Node& node = *pair_.nodes[place];
-    absl::StatusOr<std::vector<DeliveryTarget>> targets = node.LookUpRecipient(to);
-    if (!targets.ok()) return targets.status();
-    std::unique_ptr<Delivery> delivery = node.BeginDelivery(Via::kLmtp, "sender@example.org");
-    for (size_t at = 0; at < body.size(); at += 60'000) {
-      if (!pair_.RunUntil([&] { return delivery->writable(); })) return absl::DeadlineExceededError("not writable");
-      delivery->Write(std::string_view(body).substr(at, 60'000));
-    }
-    std::vector<Delivery::Recipient> recipients;
-    for (const DeliveryTarget& target : *targets)
-      recipients.push_back({to, target, "Delivered-To: " + target.name + "\n"});
-    std::optional<absl::Status> status;
-    delivery->Finish(std::move(recipients), [&](std::vector<absl::Status> each) { status = each[0]; });
-    if (!pair_.RunUntil([&] { return status.has_value(); })) return absl::DeadlineExceededError("no answer");
-    return *status;
-  }
-  std::unique_ptr<AccountSession> Open(int place, const std::string& name, Listener& listener) {
-    std::unique_ptr<AccountSession> session;
-    bool done = false;
-    pair_.nodes[place]->OpenAccount(journal::AccountIdOf(name), listener, [&](auto opened) {
-      done = true;
-      EXPECT_TRUE(opened.ok()) << opened.status();
-      if (opened.ok()) session = *std::move(opened);
-    });
-    EXPECT_TRUE(pair_.RunUntil([&] { return done; }));
-    return session;
-  }
-  CommandResult Run(AccountSession& session, Command command) {
-    std::optional<CommandResult> result;
-    session.Submit(std::move(command), [&](CommandResult done) { result = std::move(done); });
-    EXPECT_TRUE(pair_.RunUntil([&] { return result.has_value(); }));
-    return result.value_or(CommandResult{absl::DeadlineExceededError("no answer"), 0, {}});
-  }
-  static const Mailbox& Inbox(const AccountSession& session) { return *session.state().FindName("INBOX"); }
-  std::string Text(AccountSession& session, const Mailbox& mailbox, const Message& message) {
-    std::optional<std::string> text;
-    session.OpenBody(mailbox.id, message, [&](absl::StatusOr<std::shared_ptr<maildir::Body>> body) {
-      text =
-          body.ok() ? (*body)->Read(0, (*body)->bytes()).value_or("unreadable") : std::string(body.status().message());
-    });
-    EXPECT_TRUE(pair_.RunUntil([&] { return text.has_value(); }));
-    return text.value_or("");
-  }
-  void ExpectEqual() {
-    ASSERT_TRUE(pair_.RunUntilQuiet());
-    pair_.loop.RunFor(1000);
-    EXPECT_EQ(pair_.nodes[0]->Digests(), pair_.nodes[1]->Digests());
-  }
-  void ExpectReplayEqual(int place) {
-    static int number = 0;
-    ReplayOptions options;
-    options.journal_directory = Options(place).data_directory + "/journal";
-    options.target = root_ + "/replay" + std::to_string(++number);
-    const absl::StatusOr<ReplayReport> report = Replay(*disk_, options, nullptr);
-    ASSERT_TRUE(report.ok()) << report.status();
-    EXPECT_EQ(report->digests, pair_.nodes[place]->Digests());
-    EXPECT_TRUE(report->damaged.empty());
-  }
-
-  std::unique_ptr<journal::Disk> disk_;
-  std::string root_;
-  AckPolicy policy_ = AckPolicy::kPairIfUp;
-  TestPair pair_;
-};
+using testing::Listener;
+using testing::NodeTest;
 
 TEST_F(NodeTest, LettersToEitherNodeAreOnBothAndReplayable) {
   StartPair();
@@ -162,6 +38,54 @@ TEST_F(NodeTest, LettersToEitherNodeAreOnBothAndReplayable) {
   ExpectEqual();
   ExpectReplayEqual(0);
   ExpectReplayEqual(1);
+}
+
+TEST_F(NodeTest, APairWithALetterWithoutItsPlaceIsNotAtRest) {
+  StartPair();
+  AddAccount("ann@example.test", 0);
+  Listener listener;
+  auto session = Open(0, "ann@example.test", listener);
+  ASSERT_NE(session, nullptr);
+  ASSERT_TRUE(Deliver(1, "ann@example.test", "Subject: x\n\nby the other door\n").ok());
+  ASSERT_TRUE(pair_.RunUntil([&] {
+    if (!Inbox(*session).messages.empty()) return true;
+    EXPECT_GT(pair_.nodes[0]->Status().lag_records_out, 0u);
+    return false;
+  }));
+}
+
+// After a crash the last records wait for the peer to confirm them, and their files are there already.
+TEST_F(NodeTest, FilesOfRecordsThatWaitAreNotTakenForLeftovers) {
+  StartPair();
+  AddAccount("ann@example.test", 0);
+  ASSERT_TRUE(Deliver(0, "ann@example.test", "Subject: x\n\n1\n").ok());
+  pair_.loop.RunFor(20'000);  // checkpoint
+  Listener listener;
+  auto session = Open(0, "ann@example.test", listener);
+  const MailboxId archive = session->state().FindName("Archive")->id;
+  EXPECT_TRUE(Run(*session, CopyCommand{Inbox(*session).id, archive, {1}, false}).status.ok());
+  session.reset();
+  const std::string account = Options(0).data_directory + "/accounts/example.test/ann";
+  const auto files = [&account](const std::string& below) {
+    std::error_code error;
+    size_t count = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(account + below, error)) {
+      count += entry.is_regular_file() && entry.path().filename().string().find(".gemel,") != std::string::npos;
+    }
+    return count;
+  };
+  ASSERT_TRUE(pair_.RunUntil([&] { return files("/Maildir/.Archive") == 1; }, 1000));
+  pair_.SetReachable(false);
+  pair_.Kill(0);
+  Start(0);
+  pair_.loop.RunFor(500);
+  EXPECT_EQ(files("/Maildir/.Archive"), 1u);
+  pair_.SetReachable(true);
+  ASSERT_TRUE(pair_.RunUntilQuiet());
+  pair_.loop.RunFor(1000);
+  EXPECT_EQ(files("/Maildir/.Archive"), 1u);
+  EXPECT_EQ(files("/expunged"), 0u);
+  ExpectEqual();
 }
 
 TEST_F(NodeTest, CommandsChangeBothNodes) {
@@ -198,6 +122,74 @@ TEST_F(NodeTest, CommandsChangeBothNodes) {
   ExpectReplayEqual(1);
 }
 
+// Two clients: one copies what the other is just expunging. The rest is copied, so it is not a NO (RFC 3501, 6.4.7).
+TEST_F(NodeTest, ACopyOfWhatIsBeingExpungedCopiesTheRest) {
+  StartPair();
+  AddAccount("ann@example.test", 0);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(Deliver(0, "ann@example.test", "\n" + std::to_string(i) + "\n").ok());
+  Listener listener, other;
+  auto session = Open(0, "ann@example.test", listener);
+  auto second = Open(0, "ann@example.test", other);
+  const MailboxId inbox = Inbox(*session).id;
+  const MailboxId archive = session->state().FindName("Archive")->id;
+  ASSERT_TRUE(Run(*session, StoreFlagsCommand{inbox, FlagOp::kAdd, journal::kDeleted, {}, {2}}).status.ok());
+  std::optional<CommandResult> expunged, copied;
+  second->Submit(ExpungeCommand{inbox, {2}}, [&](CommandResult result) { expunged = std::move(result); });
+  session->Submit(CopyCommand{inbox, archive, {1, 2, 3}, false},
+                  [&](CommandResult result) { copied = std::move(result); });
+  ASSERT_TRUE(pair_.RunUntil([&] { return expunged && copied; }));
+  EXPECT_TRUE(expunged->status.ok()) << expunged->status;
+  EXPECT_TRUE(copied->status.ok()) << copied->status;
+  EXPECT_EQ(copied->copied.size(), 2u);
+  EXPECT_EQ(session->state().Find(archive)->messages.size(), 2u);
+  EXPECT_EQ(Inbox(*session).messages.size(), 2u);
+  session.reset();
+  second.reset();
+  ExpectEqual();
+  ExpectReplayEqual(0);
+}
+
+// The name is free when RENAME is said and taken when it is applied: nothing of it is done.
+TEST_F(NodeTest, ARenameThatMeetsACreateIsNotHalfDone) {
+  StartPair();
+  AddAccount("ann@example.test", 0);
+  ASSERT_TRUE(Deliver(0, "ann@example.test", "\nx\n").ok());
+  Listener listener, other;
+  auto session = Open(0, "ann@example.test", listener);
+  auto second = Open(0, "ann@example.test", other);
+  for (const char* name : {"foo", "foo/x", "foo/y"}) ASSERT_TRUE(Run(*session, CreateCommand{name}).status.ok());
+  const auto race = [&](Command first, Command then) {
+    std::optional<CommandResult> created, renamed;
+    second->Submit(std::move(first), [&](CommandResult result) { created = std::move(result); });
+    session->Submit(std::move(then), [&](CommandResult result) { renamed = std::move(result); });
+    EXPECT_TRUE(pair_.RunUntil([&] { return created && renamed; }));
+    EXPECT_TRUE(created->status.ok()) << created->status;
+    return renamed->status.code();
+  };
+  for (const char* taken : {"bar", "baz/x"}) {
+    const std::string to = std::string(taken).substr(0, 3);
+    EXPECT_EQ(race(CreateCommand{taken}, RenameCommand{"foo", to}), absl::StatusCode::kAlreadyExists) << taken;
+    for (const char* name : {"foo", "foo/x", "foo/y"}) EXPECT_NE(session->state().FindName(name), nullptr) << name;
+    EXPECT_EQ(session->state().FindName(to + "/y"), nullptr);
+  }
+  EXPECT_EQ(race(CreateCommand{"old"}, RenameCommand{"INBOX", "old"}), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(Inbox(*session).messages.size(), 1u);
+  EXPECT_EQ(session->state().FindName("old")->messages.size(), 0u);
+  EXPECT_EQ(race(CreateCommand{"deep"}, RenameCommand{"INBOX", "deep/er"}), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(session->state().FindName("deep/er"), nullptr);
+  EXPECT_EQ(Run(*session, RenameCommand{"foo", "fine"}).status.code(), absl::StatusCode::kOk);
+  EXPECT_NE(session->state().FindName("fine/y"), nullptr);
+  session.reset();
+  second.reset();
+  ExpectEqual();
+  ExpectReplayEqual(0);
+  ExpectReplayEqual(1);
+  pair_.Kill(0);
+  std::filesystem::remove(Options(0).data_directory + "/accounts/example.test/ann/index.sqlite");
+  Start(0);  // the index is rebuilt from the journal
+  ExpectEqual();
+}
+
 TEST_F(NodeTest, AKilledNodeHasEverythingAgain) {
   StartPair();
   AddAccount("ann@example.test", 0);
@@ -217,6 +209,41 @@ TEST_F(NodeTest, AKilledNodeHasEverythingAgain) {
   }
   ExpectEqual();
   ExpectReplayEqual(0);
+}
+
+// Its own records come back from the peer behind the Start of its new run, which waits for the peer: what the peer made
+// for an account among them must not be applied before that account is there.
+TEST_F(NodeTest, AWipedNodeGetsItsAccountsAndLettersBack) {
+  StartPair();
+  std::optional<absl::Status> added;
+  pair_.nodes[1]->AddAccount("ann@example.test", testing::kPassHash, 0, [&](absl::Status status) { added = status; });
+  ASSERT_TRUE(pair_.RunUntil([&] { return added.has_value(); }));
+  ASSERT_TRUE(added->ok()) << *added;
+  ASSERT_TRUE(pair_.RunUntilQuiet());
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(Deliver(i % 2, "ann@example.test", "\n" + std::to_string(i) + "\n").ok());
+  ExpectEqual();
+  pair_.Kill(1);
+  std::filesystem::remove_all(Options(1).data_directory);
+  Start(1);
+  ExpectEqual();
+  const auto letters_of = [this](int place) {
+    Listener listener;
+    const auto session = Open(place, "ann@example.test", listener);
+    return session == nullptr ? 0 : Inbox(*session).messages.size();
+  };
+  EXPECT_EQ(letters_of(0), 4u);
+  std::optional<absl::Status> moved;
+  pair_.nodes[0]->SetHome("ann@example.test", 1, [&](absl::Status status) { moved = status; });
+  ASSERT_TRUE(pair_.RunUntil([&] { return moved.has_value(); }));
+  ASSERT_TRUE(moved->ok()) << *moved;
+  pair_.loop.RunFor(2000);
+  EXPECT_EQ(letters_of(1), 4u);
+  ExpectEqual();
+  pair_.Kill(1);  // and once more from its journal, in which the Start stands before
+  Start(1);
+  ExpectEqual();
+  EXPECT_EQ(letters_of(1), 4u);
+  ExpectReplayEqual(1);
 }
 
 TEST_F(NodeTest, WhileThePeerIsAwayMailIsTakenAndPlacedWhenItIsBack) {
@@ -250,6 +277,42 @@ TEST_F(NodeTest, PairRequiredRefusesWithoutThePeer) {
   ASSERT_TRUE(Deliver(0, "ann@example.test", "\nx\n").ok());
   pair_.Kill(1);
   EXPECT_EQ(Deliver(0, "ann@example.test", "\ny\n").code(), absl::StatusCode::kUnavailable);
+}
+
+// An account is made on each node while the other one is away, with different homes: the later word holds on both.
+TEST_F(NodeTest, AnAccountMadeOnBothNodesHasOneHome) {
+  for (const int first : {0, 1}) {
+    SCOPED_TRACE(first);
+    const std::string name = "ann" + std::to_string(first) + "@example.test";
+    if (first == 0) {
+      StartPair();
+      AddAccount("bob@example.test", 0);
+    }
+    for (const int place : {first, 1 - first}) {
+      pair_.Kill(1 - place);
+      if (pair_.nodes[place] == nullptr) Start(place);
+      ASSERT_TRUE(pair_.RunUntil([&] { return pair_.nodes[place]->Status().state != "starting"; }));
+      std::optional<absl::Status> done;
+      pair_.nodes[place]->AddAccount(name, testing::kPassHash, place, [&](absl::Status status) { done = status; });
+      ASSERT_TRUE(pair_.RunUntil([&] { return done.has_value(); }));
+      EXPECT_TRUE(done->ok()) << *done;
+      pair_.loop.RunFor(100);
+    }
+    const int home = 1 - first;
+    Start(first);
+    ASSERT_TRUE(pair_.RunUntilQuiet());
+    pair_.loop.RunFor(3000);
+    const journal::AccountId id = journal::AccountIdOf(name);
+    EXPECT_EQ(pair_.nodes[home]->HomeOf(id), Home::kHere);
+    EXPECT_EQ(pair_.nodes[first]->HomeOf(id), Home::kPeer);
+    for (int place = 0; place < 2; ++place) EXPECT_TRUE(Deliver(place, name, "\nx\n").ok());
+    ASSERT_TRUE(pair_.RunUntilQuiet());
+    pair_.loop.RunFor(1000);
+    Listener listener;
+    auto session = Open(home, name, listener);
+    ASSERT_NE(session, nullptr);
+    EXPECT_EQ(Inbox(*session).messages.size(), 2u);
+  }
 }
 
 TEST_F(NodeTest, AHomeMovesAndUidsJumpToTheOtherLane) {
@@ -317,6 +380,13 @@ TEST_F(NodeTest, ADeletedFileIsRestoredAndADroppedOneAdopted) {
   auto session = Open(0, "ann@example.test", listener);
   EXPECT_EQ(Text(*session, Inbox(*session), Inbox(*session).messages[0]),
             "Delivered-To: ann@example.test\nSubject: x\n\nhello\n");
+  for (const char* part : {"/new", "/cur"}) {  // and a torn one
+    for (const auto& entry : std::filesystem::directory_iterator(maildir + part))
+      std::filesystem::resize_file(entry.path(), 3);
+  }
+  EXPECT_EQ(session->TryOpenBody(Inbox(*session).id, Inbox(*session).messages[0]), nullptr);
+  EXPECT_EQ(Text(*session, Inbox(*session), Inbox(*session).messages[0]),
+            "Delivered-To: ann@example.test\nSubject: x\n\nhello\n");
 
   ASSERT_TRUE(
       disk_->CreateWhole(maildir + "/new/1700000000.from.another", "Subject: y\r\n\r\nadopt me\r\n", 1'700'000'000)
@@ -328,6 +398,161 @@ TEST_F(NodeTest, ADeletedFileIsRestoredAndADroppedOneAdopted) {
   EXPECT_FALSE(std::filesystem::exists(maildir + "/new/1700000000.from.another"));
   session.reset();
   ExpectEqual();
+}
+
+TEST_F(NodeTest, InboxIsInAnyCaseAsTheFirstLevel) {
+  StartPair();
+  AddAccount("ann@example.test", 0);
+  Listener listener;
+  auto session = Open(0, "ann@example.test", listener);
+  ASSERT_NE(session, nullptr);
+  EXPECT_TRUE(Run(*session, CreateCommand{"inbox/Work"}).status.ok());
+  const Mailbox* work = session->state().FindName("Inbox/Work");
+  ASSERT_NE(work, nullptr);
+  EXPECT_EQ(work->name, "INBOX/Work");
+  EXPECT_TRUE(absl::IsAlreadyExists(Run(*session, CreateCommand{"INBOX/Work"}).status));
+  EXPECT_TRUE(Run(*session, RenameCommand{"iNBOX/Work", "inbox/Play"}).status.ok());
+  EXPECT_EQ(work->name, "INBOX/Play");
+  EXPECT_TRUE(Run(*session, SubscribeCommand{"inbox/Play", true}).status.ok());
+  EXPECT_TRUE(Run(*session, SubscribeCommand{"inbox", true}).status.ok());
+  EXPECT_TRUE(session->state().subscriptions.contains("INBOX"));
+  EXPECT_TRUE(session->state().subscriptions.contains("INBOX/Play"));
+  EXPECT_FALSE(session->state().subscriptions.contains("inbox"));
+  EXPECT_TRUE(Run(*session, DeleteCommand{"inbox/Play"}).status.ok());
+  EXPECT_EQ(session->state().FindName("INBOX/Play"), nullptr);
+}
+
+TEST_F(NodeTest, DomainsAndAliasesAreLawful) {
+  StartPair();
+  AddAccount("ann@example.test", 0);
+  const auto code = [&](const auto& set) {
+    std::optional<absl::Status> done;
+    set([&](absl::Status status) { done = std::move(status); });
+    EXPECT_TRUE(pair_.RunUntil([&] { return done.has_value(); }));
+    return done.value_or(absl::UnknownError("no answer")).code();
+  };
+  const auto domain = [&](const std::string& name, const std::string& alias_of) {
+    return code([&](Node::Done done) { pair_.nodes[0]->SetDomain(name, true, alias_of, std::move(done)); });
+  };
+  const auto alias = [&](const std::string& address, const std::vector<std::string>& targets) {
+    return code([&](Node::Done done) { pair_.nodes[0]->SetAlias(address, targets, std::move(done)); });
+  };
+  const auto wrong = absl::StatusCode::kInvalidArgument;
+  for (const char* each : {"", "a..b", ".a", "a.", "-a.test", "a b", "a@b", "a\xff", "[1.2.3.4]"}) {
+    EXPECT_EQ(domain(each, ""), wrong) << each;
+  }
+  EXPECT_EQ(domain(std::string(64, 'a') + ".test", ""), wrong);
+  EXPECT_EQ(domain("b\u00fccher.example", ""), absl::StatusCode::kOk);
+  EXPECT_EQ(domain("other.test", "example.test"), absl::StatusCode::kOk);
+  EXPECT_EQ(domain("third.test", "other.test"), wrong);
+  EXPECT_EQ(domain("example.test", "example.test"), wrong);
+  EXPECT_EQ(alias("all@example.test", {"ann@example.test", "Ann@Other.test"}), absl::StatusCode::kOk);
+  EXPECT_EQ(alias("all@example.test", {"ann@example.test", "ann"}), wrong);
+  EXPECT_EQ(alias("all@example.test", {"ann@elsewhere.test"}), wrong);
+  EXPECT_EQ(alias("all@elsewhere.test", {"ann@example.test"}), wrong);
+  EXPECT_EQ(alias("all", {"ann@example.test"}), wrong);
+  EXPECT_EQ(alias("old@elsewhere.test", {}), absl::StatusCode::kOk) << "an old one can go";
+}
+
+// user+folder of an account whose home is the other node: the folder is the home's to fill.
+TEST_F(NodeTest, AWantedFolderIsFilledFromEitherNode) {
+  StartPair();
+  for (uint8_t home = 0; home < 2; ++home) {
+    const std::string local = "user" + std::to_string(home);
+    AddAccount(local + "@example.test", home);
+    Listener listener;
+    auto session = Open(home, local + "@example.test", listener);
+    ASSERT_TRUE(Run(*session, CreateCommand{"Lists/Dev"}).status.ok());
+    ASSERT_TRUE(pair_.RunUntilQuiet());
+    pair_.loop.RunFor(2000);
+    for (int place = 0; place < 2; ++place) {
+      ASSERT_TRUE(Deliver(place, local + "+Lists/Dev@example.test", "\nslash\n").ok());
+      ASSERT_TRUE(Deliver(place, local + "+Lists.Dev@example.test", "\ndots\n").ok());
+      ASSERT_TRUE(Deliver(place, local + "+Nowhere@example.test", "\nno such folder\n").ok());
+      ASSERT_TRUE(Deliver(place, local + "@example.test", "\nplain\n").ok());
+    }
+    ASSERT_TRUE(pair_.RunUntilQuiet());
+    pair_.loop.RunFor(100);
+    EXPECT_EQ(session->state().FindName("Lists/Dev")->messages.size(), 4u) << "home " << int{home};
+    EXPECT_EQ(Inbox(*session).messages.size(), 4u) << "home " << int{home};
+    // Gone while a letter for it is on its way: INBOX.
+    pair_.Kill(1 - home);
+    ASSERT_TRUE(Run(*session, DeleteCommand{"Lists/Dev"}).status.ok());
+    session.reset();
+    pair_.Kill(home);
+    Start(1 - home);
+    ASSERT_TRUE(pair_.RunUntil([&] { return pair_.nodes[1 - home]->Status().state != "starting"; }));
+    ASSERT_TRUE(Deliver(1 - home, local + "+Lists.Dev@example.test", "\nlate\n").ok());
+    Start(home);
+    ASSERT_TRUE(pair_.RunUntilQuiet());
+    pair_.loop.RunFor(2000);
+    session = Open(home, local + "@example.test", listener);
+    EXPECT_EQ(Inbox(*session).messages.size(), 5u);
+  }
+  ExpectEqual();
+}
+
+TEST_F(NodeTest, APostmasterWhoIsNobodyIsAProblem) {
+  options_.postmaster_accounts = {"ann@example.test", "nobody@example.test"};
+  StartPair();
+  AddAccount("bob@example.test", 0);
+  AddAccount("ann@example.test", 1);
+  const auto problems = pair_.nodes[0]->Status().problems;
+  ASSERT_EQ(problems.size(), 1u);
+  EXPECT_THAT(problems[0].what, HasSubstr("nobody@example.test of [delivery] postmaster"));
+  const auto targets = pair_.nodes[0]->LookUpRecipient("postmaster@example.test");
+  ASSERT_TRUE(targets.ok()) << targets.status();
+  ASSERT_EQ(targets->size(), 1u);
+  EXPECT_EQ(targets->front().name, "ann@example.test");
+}
+
+// Its index cannot be opened for a while (here a directory is in its place) while the other node takes mail for it.
+TEST_F(NodeTest, WhatCameForAnAccountThatCouldNotBeLoadedIsNotLost) {
+  options_.checkpoint_ms = 1000;
+  StartPair();
+  AddAccount("ann@example.test", 1);
+  const std::string index = Options(0).data_directory + "/accounts/example.test/ann/index.sqlite";
+  const std::string large = "Subject: large\n\n" + std::string(300'000, 'x') + "\n";
+  int letters = 0;
+  for (const bool restarted : {false, true}) {
+    ASSERT_TRUE(Deliver(1, "ann@example.test", "\nbefore\n").ok());
+    ASSERT_TRUE(pair_.RunUntilQuiet());
+    pair_.loop.RunFor(3000);
+    pair_.Kill(0);
+    std::filesystem::rename(index, index + ".away");
+    std::filesystem::create_directory(index);
+    Start(0);
+    ASSERT_TRUE(pair_.RunUntilQuiet());
+    ASSERT_TRUE(Deliver(1, "ann@example.test", "\nmeanwhile\n").ok());
+    ASSERT_TRUE(Deliver(1, "ann@example.test", large).ok());
+    ASSERT_TRUE(Deliver(0, "ann@example.test", "\nby the other door\n").ok());
+    ASSERT_TRUE(pair_.RunUntilQuiet());
+    pair_.loop.RunFor(5000);  // checkpoints
+    letters += 4;
+    const auto problems = pair_.nodes[0]->Status().problems;
+    ASSERT_EQ(problems.size(), 1u);
+    EXPECT_THAT(problems[0].what, HasSubstr("ann@example.test cannot be loaded"));
+    if (restarted) pair_.Kill(0);
+    std::filesystem::remove(index);
+    std::filesystem::rename(index + ".away", index);
+    if (restarted) Start(0);
+    ASSERT_TRUE(pair_.RunUntilQuiet());
+    pair_.loop.RunFor(3000);
+    EXPECT_TRUE(pair_.nodes[0]->Status().problems.empty());
+    Listener listener;
+    auto session = Open(1, "ann@example.test", listener);
+    EXPECT_EQ(Inbox(*session).messages.size(), static_cast<size_t>(letters));
+    session.reset();
+    ExpectEqual();
+    size_t files = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(Options(0).data_directory +
+                                                                           "/accounts/example.test/ann/Maildir")) {
+      files += entry.is_regular_file() && entry.path().filename().string().find(".gemel,") != std::string::npos;
+    }
+    EXPECT_EQ(files, static_cast<size_t>(letters));
+    EXPECT_GE(pair_.nodes[0]->Status().checkpoint_position + 1000, pair_.nodes[0]->Status().journal_end);
+  }
+  ExpectReplayEqual(0);
 }
 
 TEST_F(NodeTest, ADamagedFrameIsFetchedAgainFromThePeer) {

@@ -1,7 +1,8 @@
-// What a node does by the clock: heartbeats, checkpoints, retention, adopting and restoring files.
+// What a node does by the clock: heartbeats, checkpoints, the store's work; and restoring files that are gone.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "engine/journal_bodies.h"
 #include "engine/link_session.h"
 #include "engine/node_impl.h"
 #include "engine/sessions.h"
@@ -17,43 +18,20 @@ using journal::Record;
 constexpr size_t kStoreItemsAtOnce = 256;
 constexpr uint64_t kStoreRetryMs = 1000;
 constexpr size_t kSweepAtOnce = 16;
-// How long a client waits under pair-required when the peer goes away in the middle.
-constexpr uint64_t kPairRequiredWaitMs = 20'000;
-
-// What another program put into a Maildir is text with either kind of line end; ours is LF (decision 8).
-std::string ToLf(std::string bytes) {
-  size_t out = 0;
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    if (bytes[i] == '\r' && i + 1 < bytes.size() && bytes[i + 1] == '\n') continue;
-    bytes[out++] = bytes[i];
-  }
-  bytes.resize(out);
-  return bytes;
-}
-
-// The accounts that records between two positions touch.
-absl::StatusOr<std::set<AccountId>> AccountsIn(journal::Disk& disk, const std::string& directory,
-                                               journal::Position from, journal::Position until) {
-  absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
-      journal::JournalReader::Open(disk, directory, from, until);
-  if (!reader.ok()) return reader.status();
-  std::set<AccountId> touched;
-  for (;;) {
-    absl::StatusOr<std::optional<journal::Committed>> next = (*reader)->Next();
-    if (!next.ok()) return next.status();  // a damaged frame is fetched again before its segment may go
-    if (!next->has_value()) return touched;
-    for (const Record& record : (*next)->frame->records) {
-      if (!record.account.empty()) touched.insert(record.account);
-    }
-  }
-}
+// How long a client waits when the peer goes away in the middle (under pair-required), or a disk is full.
+constexpr uint64_t kClientWaitMs = 20'000;
+// And when nobody knows why: a disk stands still. Long, as the letter may be stored all the same, and then comes twice.
+constexpr uint64_t kStalledWaitMs = 120'000;
 
 }  // namespace
 
 void NodeImpl::Tick() {
   if (failed_ && stopping_) return;
   const uint64_t now = BootMillis();
-  if (link_ != nullptr) link_->SendPing();
+  if (link_ != nullptr) {
+    link_->SendPing();
+    link_->LogProgress();
+  }
   if (starting_ && link_ == nullptr && now - started_ms_ >= options_.peer_timeout_ms && !replaying_) {
     Log(LogLevel::kWarning, "starting_without_peer", {{"waited_ms", now - started_ms_}});
     AddProblem("peer_away",
@@ -69,7 +47,7 @@ void NodeImpl::Tick() {
   if (now - last_full_check_ms_ >= 1000) {
     last_full_check_ms_ = now;
     if (absl::StatusOr<uint64_t> free = env_.disk.FreeBytes(options_.data_directory); free.ok()) free_bytes_ = *free;
-    const bool full = free_bytes_ < options_.free_bytes_min;
+    const bool full = free_bytes_ < options_.free_bytes_min || journal_full_ || store_full_;
     if (full && !disk_full_) {
       Log(LogLevel::kError, "disk_full", {{"free_bytes", free_bytes_}});
       AddProblem("disk_full",
@@ -80,25 +58,40 @@ void NodeImpl::Tick() {
       SolveProblem("disk_full");
     }
     disk_full_ = full;
-    if (!full && journal_->pending_bytes() > 0) ScheduleCommit();
+    if (journal_->pending_bytes() > 0) ScheduleCommit();
+    if (problems_.contains("readers")) RetireSegments();
     EvictIdle();
+    PurgeSome();
+    MendPassedOver();
     for (auto& [id, live] : live_) {
-      if (!live->sessions.empty()) AdoptStrangers(id);
+      if (!live->sessions.empty()) strangers_wanted_.insert(id);
     }
   }
+  ScanForStrangers();
   if (now - last_checkpoint_ms_ >= options_.checkpoint_ms) CheckpointSoon();
-  if (options_.ack_policy == AckPolicy::kPairRequired && !peer_counts_) {
-    for (PendingOperation& operation : operations_) {
-      if (!operation.done || now - operation.since_ms < kPairRequiredWaitMs) continue;
-      PostSafely([done = std::exchange(operation.done, nullptr)] {
-        CommandResult result;
-        result.status = absl::UnavailableError("the other server went away before it had this; try again");
-        done(std::move(result));
-      });
-    }
+  if (disk_full_ || peer_disk_full_) {
+    AnswerWaiting(kClientWaitMs,
+                  absl::ResourceExhaustedError("the disk is full, or that of the other server; try again"));
+  } else if (options_.ack_policy == AckPolicy::kPairRequired && !peer_counts_) {
+    AnswerWaiting(kClientWaitMs, absl::UnavailableError("the other server went away before it had this; try again"));
+  } else {
+    AnswerWaiting(kStalledWaitMs, absl::UnavailableError("the disk of one of the servers stands still; try again"));
   }
   SweepSome();
-  tick_timer_ = AfterSafely(options_.heartbeat_ms, [this] { Tick(); });
+  AfterSafely(options_.heartbeat_ms, [this] { Tick(); });
+}
+
+// Who has waited for long is told that it did not work; what they wanted may be done later all the same.
+void NodeImpl::AnswerWaiting(uint64_t wait_ms, const absl::Status& status) {
+  const uint64_t now = BootMillis();
+  for (PendingOperation& operation : operations_) {
+    if (!operation.done || now - operation.since_ms < wait_ms) continue;
+    PostSafely([done = std::exchange(operation.done, nullptr), status] {
+      CommandResult result;
+      result.status = status;
+      done(std::move(result));
+    });
+  }
 }
 
 // Accounts that became this node's to order may have letters without a place, or no mailboxes yet.
@@ -132,15 +125,19 @@ void NodeImpl::ScheduleStore() {
     }
     loop->Post([this, alive, status] {
       if (alive.expired()) return;
-      store_running_ = false;
+      store_full_ = absl::IsResourceExhausted(status);
       if (!status.ok()) {
         Log(LogLevel::kError, "store_failed", {{"error", std::string(status.message())}});
         AddProblem("store",
                    {"error", absl::StrCat("mail cannot be written to the Maildirs: ", std::string(status.message())),
                     "check the disk; it is tried again every second, and the journal has everything"});
-        AfterSafely(kStoreRetryMs, [this] { ScheduleStore(); });
+        AfterSafely(kStoreRetryMs, [this] {
+          store_running_ = false;
+          ScheduleStore();
+        });
         return;
       }
+      store_running_ = false;
       SolveProblem("store");
       if (store_->backlog_items() > 0) ScheduleStore();
     });
@@ -158,7 +155,7 @@ absl::Status NodeImpl::SaveDirectory() {
 void NodeImpl::CheckpointSoon() {
   if (checkpoint_running_ || failed_) return;
   last_checkpoint_ms_ = BootMillis();
-  if (store_->last_checkpoint().position >= committed_end_) return;
+  if (store_->last_checkpoint().position >= committed_end_) return RetireSegments();  // time goes on
   // The directory first: the checkpoint says that all before it is on the disk.
   if (absl::Status status = SaveDirectory(); !status.ok()) {
     Log(LogLevel::kError, "directory_not_saved", {{"error", std::string(status.message())}});
@@ -180,62 +177,6 @@ void NodeImpl::CheckpointSoon() {
       RetireSegments();
     });
   });
-}
-
-// A segment goes when it is in the Maildirs, on the peer, and older than what is kept for recovery. What it says lives
-// on in the bases of the accounts that it touched. In small steps: the loop has clients to serve.
-void NodeImpl::RetireSegments() {
-  if (retiring_ || journal_->bytes_on_disk() <= options_.retain_bytes_min) return;
-  if (identity_.peer && (link_ == nullptr || !link_->caught_up() || Unprotected() > 0))
-    return;  // never past its cursor
-  const journal::Position segment = journal::Position{1} << 32;
-  const journal::Position until = (journal_->oldest() / segment + 1) * segment;
-  if (until > store_->last_checkpoint().position) return;
-  retiring_ = true;
-  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), disk = &env_.disk, loop = &env_.loop,
-                                   directory = JournalDirectory(), from = journal_->oldest(), until] {
-    absl::StatusOr<std::set<AccountId>> touched = AccountsIn(*disk, directory, from, until);
-    loop->Post([this, alive, until, touched = std::move(touched)] {
-      if (alive.expired()) return;
-      if (!touched.ok()) return EndRetiring(touched.status());
-      WriteNextBase(until, {touched->begin(), touched->end()});
-    });
-  });
-}
-
-void NodeImpl::WriteNextBase(journal::Position until, std::vector<AccountId> accounts) {
-  if (accounts.empty()) return EndRetiring(journal_->Retire(until));
-  const AccountId id = accounts.back();
-  accounts.pop_back();
-  LiveAccount* live = Live(id);
-  if (live == nullptr) {
-    if (directory_.Find(id) != nullptr) {
-      return EndRetiring(absl::UnavailableError(absl::StrCat("the base of account ", id.hex(), " cannot be written")));
-    }
-    return PostSafely([this, until, accounts = std::move(accounts)] { WriteNextBase(until, accounts); });
-  }
-  auto state = std::make_shared<AccountState>(live->state);
-  state->applied = applied_;
-  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop, until,
-                                   state, accounts = std::move(accounts)] {
-    const absl::Status status = store->WriteBase(*state);
-    loop->Post([this, alive, until, status, accounts] {
-      if (alive.expired()) return;
-      if (!status.ok()) return EndRetiring(status);
-      WriteNextBase(until, accounts);
-    });
-  });
-}
-
-void NodeImpl::EndRetiring(const absl::Status& status) {
-  retiring_ = false;
-  if (status.ok()) {
-    SolveProblem("retention");
-    return RetireSegments();  // there may be more
-  }
-  Log(LogLevel::kError, "segment_not_retired", {{"error", std::string(status.message())}});
-  AddProblem("retention", {"warning", absl::StrCat("old journal segments are kept: ", std::string(status.message())),
-                           "it is tried again at each checkpoint; watch the free space"});
 }
 
 void NodeImpl::FinalCheckpoint(std::function<void()> done) {
@@ -262,46 +203,33 @@ void NodeImpl::FinalCheckpoint(std::function<void()> done) {
   });
 }
 
-void NodeImpl::AdoptStrangers(const AccountId& id) {
-  LiveAccount* live = LiveIfLoaded(id);
-  const Account* account = directory_.Find(id);
-  if (live == nullptr || account == nullptr || !AcceptingMail().ok()) return;
-  absl::StatusOr<std::vector<maildir::Stranger>> strangers = store_->FindStrangers(live->state);
-  if (!strangers.ok()) return;
-  for (const maildir::Stranger& stranger : *strangers) {
-    if (!adopting_.insert(stranger.path).second) continue;
-    absl::StatusOr<std::string> bytes = store_->ReadStranger(stranger);
-    if (!bytes.ok()) continue;
-    AdoptedLetter letter;
-    letter.mailbox = stranger.mailbox;
-    letter.internal_date_s = stranger.mtime_s;
-    letter.flags = stranger.flags;
-    letter.bytes = ToLf(*std::move(bytes));
-    Log(LogLevel::kInfo, "adopting", {{"account", account->name}, {"file", stranger.path}});
-    Adopt(*live, *account, std::move(letter), [this, stranger](absl::Status status) {
-      adopting_.erase(stranger.path);
-      if (status.ok()) status = store_->RemoveStranger(stranger);
-      if (!status.ok()) {
-        Log(LogLevel::kWarning, "not_adopted", {{"file", stranger.path}, {"error", std::string(status.message())}});
-      }
-    });
-  }
-}
-
 void NodeImpl::RestoreBody(const AccountId& account, const MailboxId& mailbox, const Message& message,
                            std::function<void(absl::Status)> done) {
   Log(LogLevel::kWarning, "restoring_body", {{"account", account.hex()}, {"message", message.guid.hex()}});
   const auto put_back = [this, account, mailbox, message, done](absl::StatusOr<std::string> body) {
     if (!body.ok()) return done(body.status());
+    if (body->size() != message.bytes) {
+      return done(absl::DataLossError(
+          absl::StrCat("the letter has ", message.bytes, " bytes, what was found of it ", body->size())));
+    }
     done(store_->RestoreBody(account, mailbox, message, *body));
   };
-  absl::StatusOr<std::string> ours = BodyFromJournal(message.dot);
-  if (ours.ok() || link_ == nullptr) {
-    PostSafely([put_back, ours = std::move(ours)] { put_back(ours); });
-    return;
-  }
+  // The journal is read from its beginning, which may be weeks ago: not on the loop, and only where the peer cannot
+  // help.
+  const auto from_journal = [this, put_back, dot = message.dot] {
+    env_.workers.Post(Lane::kRecovery, [alive = std::weak_ptr<bool>(alive_), loop = &env_.loop, disk = &env_.disk,
+                                        directory = JournalDirectory(), dot, put_back] {
+      absl::StatusOr<std::string> body = ReadBodyFromJournal(*disk, directory, dot);
+      loop->Post([alive, put_back, body = std::move(body)] {
+        if (!alive.expired()) put_back(body);
+      });
+    });
+  };
+  if (link_ == nullptr) return from_journal();
   std::vector<std::function<void(absl::StatusOr<std::string>)>>& waiting = body_requests_[message.dot];
-  waiting.push_back(put_back);
+  waiting.push_back([put_back, from_journal](absl::StatusOr<std::string> body) {
+    body.ok() ? put_back(std::move(body)) : from_journal();
+  });
   if (waiting.size() == 1) link_->Send(BodyRequest{account, message.dot});
 }
 
@@ -329,7 +257,7 @@ absl::StatusOr<std::string> NodeImpl::LocalBody(const AccountId& id, const Dot& 
       if (body.ok() && (*body)->bytes() == found->bytes) return (*body)->Read(0, (*body)->bytes());
     }
   }
-  return BodyFromJournal(message);
+  return absl::NotFoundError("this server does not have the message's file either");
 }
 
 }  // namespace gemel::engine

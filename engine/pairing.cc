@@ -103,9 +103,8 @@ absl::Status WritePairing(journal::Disk& disk, const std::string& data_directory
 // PermissionDenied, in words for the second node's administrator, where no token holds.
 absl::StatusOr<OpenPairing> ReadPairing(journal::Disk& disk, const std::string& data_directory, uint64_t now_ms) {
   const absl::Status closed = absl::PermissionDeniedError(
-      "no token holds at the first node: it is older than an hour, was guessed wrong too often, or there never was "
-      "one; "
-      "`gemel pair` there prints a new one");
+      "no token holds at the first node: it was used, is older than an hour, was guessed wrong too often, or there "
+      "never was one; `gemel pair` there prints a new one");
   const auto text = disk.ReadWhole(PairingPath(data_directory));
   if (!text.ok()) return absl::IsNotFound(text.status()) ? closed : text.status();
   const auto object = ParseObject(*text);
@@ -172,6 +171,15 @@ absl::StatusOr<std::string> NewPairingToken(journal::Disk& disk, const std::stri
   open.expires_ms = static_cast<int64_t>(clock.NowMillis() + kPairingTokenMs);
   if (absl::Status status = WritePairing(disk, data_directory, open); !status.ok()) return status;
   return EncodePairingToken(token);
+}
+
+absl::Status EndPairing(journal::Disk& disk, const std::string& data_directory, const std::string& second_key) {
+  const auto text = disk.ReadWhole(PairingPath(data_directory));
+  if (!text.ok()) return absl::IsNotFound(text.status()) ? absl::OkStatus() : text.status();
+  const auto object = ParseObject(*text);
+  if (object.ok() && TextAt(*object, "second_key") != second_key) return absl::OkStatus();
+  if (absl::Status status = disk.Remove(PairingPath(data_directory)); !status.ok()) return status;
+  return disk.SyncDirectory(data_directory + "/node");
 }
 
 // ---- the first node's end ----

@@ -2,7 +2,8 @@
 //
 // The token, printed by the first node, is 10 secret bytes and the first 15 of the SHA-256 fingerprint of its key, in
 // base32. It holds for an hour, for one second node, and for five wrong guesses; the first node keeps it, hashed, in
-// <data>/node/pairing.json, so that a restart changes nothing.
+// <data>/node/pairing.json, so that a restart changes nothing. It is void once it was used and the second node has
+// shown, by a link of its own, that it has finished.
 //
 // On a connection of its own (ALPN gemel-pair/1), TLS 1.3, each end with its node's key; the second node checks the
 // first's key against the token, the first takes any. One line of JSON each way:
@@ -48,6 +49,10 @@ std::unique_ptr<ProtocolSession> MakePairingSession(PeerConnection& connection, 
                                                     std::string link_address,
                                                     std::function<void(const Identity&)> paired,
                                                     const journal::Clock& clock = journal::SystemClock());
+
+// The node whose key this is has opened a link: it knows that it is paired, and will not ask again. A token that it
+// used is void from now on; another token stays.
+absl::Status EndPairing(journal::Disk& disk, const std::string& data_directory, const std::string& second_key);
 
 // ---- on the second node ----
 

@@ -227,6 +227,32 @@ TEST(Pairing, CanBeRepeatedAfterACrash) {
   EXPECT_EQ(first.paired, 1);  // nothing changed the second time
 }
 
+// The same second node may ask again until it has shown that it knows; then nobody may.
+TEST(Pairing, TheTokenIsGoneWhenTheSecondNodeHasDialled) {
+  TestClock clock;
+  FirstNode first(TempDirectory(), clock);
+  const std::string token = first.Token();
+  const std::string directory = TempDirectory(), kept = TempDirectory();
+  const auto disk = journal::MakePosixDisk();
+  EXPECT_TRUE(EndPairing(*disk, first.directory, std::string(64, '7')).ok());  // before it was used: another's link
+  EXPECT_FALSE(Pair(directory, "127.0.0.1:1", token).ok());
+  std::filesystem::copy(directory, kept, std::filesystem::copy_options::recursive);
+  const auto second = Pair(directory, first.address, token);
+  ASSERT_TRUE(second.ok()) << second.status();
+  ASSERT_TRUE(Pair(kept, first.address, token).ok());
+
+  ASSERT_TRUE(EndPairing(*disk, first.directory, second->key_fingerprint).ok());
+  ASSERT_TRUE(EndPairing(*disk, first.directory, second->key_fingerprint).ok()) << "nothing to end";
+  EXPECT_FALSE(std::filesystem::exists(first.directory + "/node/pairing.json"));
+  const auto late = Pair(TempDirectory(), first.address, token);
+  EXPECT_TRUE(absl::IsPermissionDenied(late.status())) << late.status();
+  EXPECT_THAT(std::string(late.status().message()), HasSubstr("it was used"));
+  // A token made since then is not this node's to end.
+  first.Token();
+  ASSERT_TRUE(EndPairing(*disk, first.directory, second->key_fingerprint).ok());
+  EXPECT_TRUE(std::filesystem::exists(first.directory + "/node/pairing.json"));
+}
+
 TEST(Pairing, DirectoryInUseIsRefused) {
   TestClock clock;
   FirstNode first(TempDirectory(), clock);

@@ -12,6 +12,7 @@
 #include "engine/apply.h"
 #include "engine/directory.h"
 #include "journal/journal.h"
+#include "maildir/account_reader.h"
 #include "maildir/store.h"
 
 namespace gemel::engine {
@@ -80,21 +81,27 @@ class Replayer {
     absl::StatusOr<std::string> bytes = disk_.ReadWhole(options_.data_directory + "/node/directory");
     if (!bytes.ok()) return bytes.status();
     if (absl::Status status = directory_.Decode(*bytes); !status.ok()) return status;
-    absl::StatusOr<std::unique_ptr<maildir::Store>> live =
-        maildir::Store::Open(disk_, {.root = options_.data_directory});
-    if (!live.ok()) return live.status();
     for (const auto& [id, account] : directory_.accounts()) {
       if (Skipped(id)) continue;
-      (*live)->Know(id, account.name);
-      absl::StatusOr<AccountState> base = (*live)->ReadBase(id);
+      maildir::AccountReader live(disk_, options_.data_directory, account.name);
+      absl::StatusOr<AccountState> base = live.ReadBase();
       if (absl::IsNotFound(base.status())) continue;
       if (!base.ok()) return base.status();
-      if (absl::Status status = CopyBase(**live, account, *std::move(base)); !status.ok()) return status;
+      if (absl::Status status = CopyBase(live, account, *std::move(base)); !status.ok()) return status;
     }
     return absl::OkStatus();
   }
 
-  absl::Status CopyBase(maildir::Store& live, const Account& account, AccountState base) {
+  // A letter without a file is noted: it may have been expunged since, and then nothing is missing.
+  std::optional<maildir::InlineBody> BodyOf(maildir::AccountReader& live, const Account& account,
+                                            const std::string& where, const Message& message) {
+    absl::StatusOr<std::string> bytes = live.ReadBody(message);
+    if (bytes.ok()) return maildir::InlineBody{std::make_shared<const std::string>(*std::move(bytes))};
+    without_file_[account.id].emplace(message.dot, absl::StrCat(account.name, " ", where, ": no file"));
+    return std::nullopt;
+  }
+
+  absl::Status CopyBase(maildir::AccountReader& live, const Account& account, AccountState base) {
     Know(account.id, account.name);
     if (store_) {
       maildir::StoreBatch batch;
@@ -105,16 +112,15 @@ class Replayer {
       batch.items = std::move(rows.store);
       for (const auto& [id, mailbox] : base.mailboxes) {
         for (const Message& message : mailbox.messages) {
-          absl::StatusOr<std::shared_ptr<maildir::Body>> body = live.OpenBody(account.id, id, message);
-          absl::StatusOr<std::string> bytes = body.ok() ? (*body)->Read(0, (*body)->bytes()) : body.status();
-          if (!bytes.ok()) {
-            report_.damaged.push_back(absl::StrCat(account.name, " ", mailbox.name, " UID ", message.uid, ": no file"));
-            continue;
-          }
-          auto shared = std::make_shared<const std::string>(*std::move(bytes));
+          auto body = BodyOf(live, account, absl::StrCat(mailbox.name, " UID ", message.uid), message);
+          if (!body) continue;
           batch.items.push_back({account.id, maildir::PutMessage{id, message, mailbox.KeywordNames(message.keywords),
-                                                                 "", maildir::InlineBody{std::move(shared)}}});
+                                                                 "", *std::move(body)}});
         }
+      }
+      for (const auto& [dot, unplaced] : base.unplaced) {  // their Place is in what the journal still has
+        auto body = BodyOf(live, account, absl::StrCat("letter ", unplaced.message.guid.hex()), unplaced.message);
+        if (body) batch.items.push_back({account.id, maildir::PutUnplaced{unplaced, "", *std::move(body)}});
       }
       batch.items.push_back(
           {account.id, maildir::PutSubscriptions{{base.subscriptions.begin(), base.subscriptions.end()}}});
@@ -149,7 +155,11 @@ class Replayer {
       ++report_.done.records;
       group.emplace_back(frame, i);
       if (record.group_continues) continue;
-      for (const auto& [each, index] : group) ApplyOne(each, index, batch, effects);
+      const bool is_void = IsVoid(group, [this](const AccountId& id) -> const AccountState* {
+        const auto found = accounts_.find(id);
+        return found == accounts_.end() ? nullptr : &found->second;
+      });
+      for (const auto& [each, index] : group) ApplyOne(each, index, is_void, batch, effects);
       group.clear();
     }
     if (!store_) return absl::OkStatus();
@@ -165,20 +175,31 @@ class Replayer {
     return Drain(kBacklogBytesMax);
   }
 
-  void ApplyOne(const std::shared_ptr<const Frame>& frame, size_t index, maildir::StoreBatch& batch,
+  void ApplyOne(const std::shared_ptr<const Frame>& frame, size_t index, bool is_void, maildir::StoreBatch& batch,
                 std::map<AccountId, Effects>& effects) {
     const Record& record = frame->records[index];
     const Dot dot{frame->origin, frame->first_seq + index};
     applied_.Raise(dot.origin, dot.seq);
     if (const auto* chunk = std::get_if<journal::BodyChunk>(&record.body)) {
       const Dot body{dot.origin, chunk->first == 0 ? dot.seq : chunk->first};
+      if (chunk->first == 0) open_bodies_.insert(body);
       if (store_)
         batch.items.push_back({AccountId{}, maildir::SpoolChunk{body, chunk->offset, chunk->last, chunk->bytes}});
       return;
     }
     if (const auto* drop = std::get_if<journal::BodyDrop>(&record.body)) {
-      if (store_) batch.items.push_back({AccountId{}, maildir::SpoolDrop{Dot{dot.origin, drop->first}}});
-      return;
+      return DropBody(Dot{dot.origin, drop->first}, batch);
+    }
+    if (std::holds_alternative<journal::Start>(record.body)) {
+      // Bodies without their Deliver at the end of their incarnation are void (decision 4).
+      for (const Dot& body : std::set<Dot>(open_bodies_)) {
+        if (body.origin.node == dot.origin.node && body.origin != dot.origin) DropBody(body, batch);
+      }
+    }
+    if (const auto* deliver = std::get_if<journal::Deliver>(&record.body); deliver != nullptr && deliver->body_done) {
+      const Dot body{dot.origin, deliver->body};
+      const bool skipped = Skipped(record.account) || accounts_[record.account].applied.Covers(dot);
+      skipped ? DropBody(body, batch) : static_cast<void>(open_bodies_.erase(body));
     }
     directory_.Apply(dot, record);
     if (record.account.empty() || Skipped(record.account)) return;
@@ -186,7 +207,11 @@ class Replayer {
     AccountState& state = accounts_[record.account];
     if (state.applied.Covers(dot)) return;  // in the base
     if (std::holds_alternative<journal::Deliver>(record.body)) ++report_.done.messages;
-    Apply(state, frame, index, effects[record.account]);
+    if (!is_void) Apply(state, frame, index, effects[record.account]);
+  }
+
+  void DropBody(const Dot& body, maildir::StoreBatch& batch) {
+    if (open_bodies_.erase(body) > 0 && store_) batch.items.push_back({AccountId{}, maildir::SpoolDrop{body}});
   }
 
   absl::Status Drain(size_t backlog_bytes) {
@@ -212,10 +237,21 @@ class Replayer {
       for (const auto& [mailbox_id, mailbox] : state.mailboxes) report_.messages += mailbox.messages.size();
       report_.digests.emplace_back(state.name, absl::BytesToHexString(maildir::Digest(state)));
       if (!store_) continue;
+      ReportWithoutFile(state);
       if (absl::Status status = store_->WriteDovecotFiles(state); !status.ok()) return status;
     }
     std::sort(report_.digests.begin(), report_.digests.end());
     return std::move(report_);
+  }
+
+  void ReportWithoutFile(const AccountState& state) {
+    for (const auto& [letter, text] : without_file_[state.id]) {
+      const Dot& dot = letter;
+      const bool there = state.unplaced.contains(dot) ||
+                         std::any_of(state.mailboxes.begin(), state.mailboxes.end(),
+                                     [&dot](const auto& each) { return each.second.Find(dot) != nullptr; });
+      if (there) report_.damaged.push_back(text);
+    }
   }
 
   journal::Disk& disk_;
@@ -225,7 +261,9 @@ class Replayer {
   Directory directory_;
   journal::VectorClock applied_;
   std::map<AccountId, AccountState> accounts_;
-  std::map<journal::NodeId, std::vector<std::pair<std::shared_ptr<const Frame>, size_t>>> groups_;
+  std::map<AccountId, std::map<Dot, std::string>> without_file_;  // letters of bases
+  std::set<Dot> open_bodies_;                                     // bodies in the spool whose last Deliver has not come
+  std::map<journal::NodeId, std::vector<GroupMember>> groups_;
   ReplayReport report_;
 };
 
@@ -236,8 +274,8 @@ absl::StatusOr<ReplayReport> Replay(journal::Disk& disk, const ReplayOptions& op
   return Replayer(disk, options).Run(progress);
 }
 
-absl::StatusOr<uint64_t> Export(journal::Disk& disk, const ExportOptions& options,
-                                const std::function<void(const std::string& account)>& progress) {
+absl::StatusOr<ReplayReport> Export(journal::Disk& disk, const ExportOptions& options,
+                                    const std::function<void(const std::string& account)>& progress) {
   // The journal may be ahead of the Maildirs, and it knows everything that they hold: an export is a replay.
   ReplayOptions replay;
   replay.journal_directory = options.data_directory + "/journal";
@@ -247,7 +285,7 @@ absl::StatusOr<uint64_t> Export(journal::Disk& disk, const ExportOptions& option
   absl::StatusOr<ReplayReport> report = Replay(disk, replay, nullptr);
   if (!report.ok()) return report.status();
   for (const auto& [account, digest] : report->digests) progress(account);
-  return report->accounts;
+  return std::move(*report);
 }
 
 }  // namespace gemel::engine

@@ -1,6 +1,7 @@
 // The replay tool: a journal directory in, a Maildir tree out. It runs the engine's own rules and the live store's own
 // code, so that what it writes is what a node would have (invariant 5), up to any moment that the journal reaches.
-// It only reads the node's files and takes no lock; a segment recycled under it is reported as damaged.
+// It only reads the node's files, whether the node runs or not. Hold a JournalHold (engine/data_lock.h) beside a node
+// that may be running: else a segment that it retires meanwhile is reported as damaged.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -48,8 +49,8 @@ struct ExportOptions {
 };
 // A copy of the Maildirs that Dovecot 2.3 opens with the same UIDs, flags and keywords, made by a replay: with
 // dovecot-uidlist, dovecot-keywords and subscriptions. What the journal no longer has comes from the bases and the
-// live Maildirs. Returns the number of accounts exported.
-absl::StatusOr<uint64_t> Export(journal::Disk& disk, const ExportOptions& options,
-                                const std::function<void(const std::string& account)>& progress);
+// live Maildirs.
+absl::StatusOr<ReplayReport> Export(journal::Disk& disk, const ExportOptions& options,
+                                    const std::function<void(const std::string& account)>& progress);
 
 }  // namespace gemel::engine

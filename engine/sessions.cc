@@ -166,7 +166,7 @@ absl::Status AccountSessionImpl::MakeMailboxes(const std::string& name, std::vec
 
 Records_ AccountSessionImpl::Records(const CreateCommand& command) {
   std::vector<Record> records;
-  std::string name = command.name;
+  std::string name = maildir::FoldInbox(command.name);
   if (name.ends_with('/')) name.pop_back();  // a hint that children will follow (RFC 3501, 6.3.3)
   if (absl::Status status = MakeMailboxes(name, records, nullptr); !status.ok()) return status;
   return records;
@@ -181,26 +181,27 @@ Records_ AccountSessionImpl::Records(const DeleteCommand& command) {
 }
 
 Records_ AccountSessionImpl::Records(const RenameCommand& command) {
+  const std::string to = maildir::FoldInbox(command.to);
   const Mailbox* mailbox = live_.state.FindName(command.from);
   if (mailbox == nullptr) return NoSuchMailbox(command.from);
-  if (absl::Status status = maildir::CheckMailboxName(command.to); !status.ok()) return status;
-  if (live_.state.FindName(command.to) != nullptr) {
-    return absl::AlreadyExistsError(absl::StrCat("the mailbox ", command.to, " exists already"));
+  if (absl::Status status = maildir::CheckMailboxName(to); !status.ok()) return status;
+  if (live_.state.FindName(to) != nullptr) {
+    return absl::AlreadyExistsError(absl::StrCat("the mailbox ", to, " exists already"));
   }
-  if (mailbox->special_use == SpecialUse::kInbox) return RenameInbox(*mailbox, command.to);
+  if (mailbox->special_use == SpecialUse::kInbox) return RenameInbox(*mailbox, to);
   const std::string prefix = mailbox->name + "/";
-  if (command.to.starts_with(prefix)) {
+  if (to.starts_with(prefix)) {
     return absl::InvalidArgumentError("a mailbox cannot be moved below itself");
   }
   std::vector<Record> records;
-  const std::string parent = ParentOf(command.to);
+  const std::string parent = ParentOf(to);
   if (!parent.empty() && live_.state.FindName(parent) == nullptr) {
     if (absl::Status status = MakeMailboxes(parent, records, nullptr); !status.ok()) return status;
   }
-  records.push_back(Mail(journal::MailboxRename{mailbox->id, command.to}));
+  records.push_back(Mail(journal::MailboxRename{mailbox->id, to}));
   for (const auto& [id, child] : live_.state.mailboxes) {
     if (!child.name.starts_with(prefix)) continue;
-    const std::string name = absl::StrCat(command.to, "/", child.name.substr(prefix.size()));
+    const std::string name = absl::StrCat(to, "/", child.name.substr(prefix.size()));
     if (live_.state.FindName(name) != nullptr) {
       return absl::AlreadyExistsError(absl::StrCat("the mailbox ", name, " exists already"));
     }
@@ -226,7 +227,7 @@ Records_ AccountSessionImpl::RenameInbox(const Mailbox& inbox, const std::string
 }
 
 Records_ AccountSessionImpl::Records(const SubscribeCommand& command) {
-  std::string name = command.name;
+  std::string name = maildir::FoldInbox(command.name);
   if (absl::Status status = maildir::CheckMailboxName(name); !status.ok()) return status;
   return std::vector<Record>{Mail(journal::Subscribe{std::move(name), command.on})};
 }

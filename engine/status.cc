@@ -30,6 +30,8 @@ void VisitStatus(Status& s, Visit visit) {
   visit("lag_records_out", s.lag_records_out);
   visit("lag_bytes_out", s.lag_bytes_out);
   visit("lag_records_in", s.lag_records_in);
+  visit("catch_up_out", s.catch_up_out);
+  visit("catch_up_in", s.catch_up_in);
   visit("unprotected", s.unprotected);
   visit("unprotected_since_s", s.unprotected_since_s);
   visit("oldest_unacknowledged_ms", s.oldest_unacknowledged_ms);
@@ -57,6 +59,14 @@ template <class T>
 json::value ToJson(const std::optional<T>& v) {
   return v ? json::value(*v) : json::value(nullptr);
 }
+json::value ToJson(const std::optional<CatchUpStatus>& v) {
+  if (!v) return nullptr;
+  return json::object{{"records", v->records},
+                      {"bytes", v->bytes},
+                      {"records_to_go", v->records_to_go},
+                      {"bytes_to_go", v->bytes_to_go},
+                      {"running_ms", v->running_ms}};
+}
 json::value ToJson(const std::vector<OriginSeq>& clock) {
   json::object out;
   for (const OriginSeq& entry : clock) out[entry.origin] = entry.seq;
@@ -81,6 +91,12 @@ void FromJson(const json::value& v, T* out) {
 template <class T>
 void FromJson(const json::value& v, std::optional<T>* out) {
   if (!v.is_null()) *out = v.to_number<T>();
+}
+void FromJson(const json::value& v, std::optional<CatchUpStatus>* out) {
+  if (v.is_null()) return;
+  const auto number = [&](const char* name) { return v.at(name).to_number<uint64_t>(); };
+  *out = CatchUpStatus{number("records"), number("bytes"), number("records_to_go"), number("bytes_to_go"),
+                       number("running_ms")};
 }
 void FromJson(const json::value& v, std::vector<OriginSeq>* out) {
   for (const auto& [origin, seq] : v.as_object()) out->push_back({std::string(origin), seq.to_number<uint64_t>()});
@@ -141,6 +157,13 @@ std::string StatusText(const NodeStatus& s) {
   }
   line("lag", fmt::format("{} records ({}) to the peer, {} from it", s.lag_records_out, Rounded(s.lag_bytes_out),
                           s.lag_records_in));
+  const auto catch_up = [&](const char* verb, const std::optional<CatchUpStatus>& c) {
+    if (!c) return;
+    line("catching up", fmt::format("{} {} records ({}) for {} s, {} ({}) to go", verb, c->records, Rounded(c->bytes),
+                                    c->running_ms / 1000, c->records_to_go, Rounded(c->bytes_to_go)));
+  };
+  catch_up("sent", s.catch_up_out);
+  catch_up("received", s.catch_up_in);
   std::string unprotected = fmt::format("{} changes on this disk only", s.unprotected);
   if (s.unprotected_since_s) {
     const time_t since = static_cast<time_t>(*s.unprotected_since_s);

@@ -20,6 +20,7 @@ NodeStatus Sample() {
   s.peer_connected = true;
   s.last_contact_ms = 120;
   s.clock = {{"00000000000000aa/0000000000000001", 12}};
+  s.catch_up_out = CatchUpStatus{1000, 5 << 20, 2000, 10 << 20, 12'345};
   s.unprotected = 3;
   s.unprotected_since_s = 0;
   s.journal_bytes = 3ull << 30;
@@ -34,6 +35,9 @@ TEST(Status, JsonReadsBack) {
   EXPECT_EQ(StatusJson(*back), json);
   EXPECT_EQ(back->place, 1);
   EXPECT_EQ(back->last_contact_ms, 120u);
+  ASSERT_TRUE(back->catch_up_out.has_value());
+  EXPECT_EQ(back->catch_up_out->records_to_go, 2000u);
+  EXPECT_FALSE(back->catch_up_in.has_value());
   ASSERT_EQ(back->clock.size(), 1u);
   EXPECT_EQ(back->clock[0].seq, 12u);
   ASSERT_EQ(back->problems.size(), 1u);
@@ -52,6 +56,7 @@ TEST(Status, TextSaysWhatMatters) {
   EXPECT_THAT(text, HasSubstr("paired, generation 7"));
   EXPECT_THAT(text, HasSubstr("3 changes on this disk only, since 1970-01-01T00:00:00Z"));
   EXPECT_THAT(text, HasSubstr("3.0 GiB"));
+  EXPECT_THAT(text, HasSubstr("sent 1000 records (5.0 MiB) for 12 s, 2000 (10.0 MiB) to go"));
   EXPECT_THAT(text, HasSubstr("warning: the peer is away\n    look at its log"));
 }
 

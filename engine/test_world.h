@@ -57,8 +57,10 @@ class TestLoop : public Loop {
     std::function<void()> step = std::move(steps_.front());
     steps_.pop_front();
     step();
+    ++steps_run;
     return true;
   }
+  size_t steps_run = 0;
   // Until `done`, at most `ms_max` of simulated time.
   bool RunUntil(const std::function<bool()>& done, uint64_t ms_max = 60'000) {
     const uint64_t end = clock_.now_ms + ms_max;

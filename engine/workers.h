@@ -5,7 +5,8 @@
 
 namespace gemel::engine {
 
-enum class Lane { kJournal, kStore, kSync, kPasswords };
+// kRecovery: reads of the whole journal, for what is missing elsewhere.
+enum class Lane { kJournal, kStore, kRecovery, kPasswords };
 inline constexpr int kLanes = 4;
 
 class Workers {

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "absl/time/civil_time.h"
+#include "absl/time/time.h"
 #include "imap/decode.h"
 #include "imap/mime_token.h"
 
@@ -58,16 +59,13 @@ DayNumber NumberOf(absl::CivilDay day) { return static_cast<DayNumber>(day - abs
 
 }  // namespace
 
-std::string FormatInternalDate(int64_t seconds, absl::TimeZone zone) {
-  const absl::TimeZone::CivilInfo at = zone.At(absl::FromUnixSeconds(seconds));
-  const int minutes = at.offset / 60;
-  const int minutes_abs = minutes < 0 ? -minutes : minutes;
+std::string FormatInternalDate(int64_t seconds) {
+  const absl::CivilSecond at = absl::ToCivilSecond(absl::FromUnixSeconds(seconds), absl::UTCTimeZone());
   // Wide enough for any int64, though a lawful year has four digits.
   std::array<char, 96> text;
-  std::snprintf(text.data(), text.size(), "%02d-%s-%04lld %02d:%02d:%02d %c%02d%02d", at.cs.day(),
-                kMonths[static_cast<size_t>(at.cs.month()) - 1].data(), static_cast<long long>(at.cs.year()),
-                at.cs.hour(), at.cs.minute(), at.cs.second(), minutes < 0 ? '-' : '+', minutes_abs / 60,
-                minutes_abs % 60);
+  std::snprintf(text.data(), text.size(), "%02d-%s-%04lld %02d:%02d:%02d +0000", at.day(),
+                kMonths[static_cast<size_t>(at.month()) - 1].data(), static_cast<long long>(at.year()), at.hour(),
+                at.minute(), at.second());
   return text.data();
 }
 
@@ -98,8 +96,8 @@ std::optional<DayNumber> ParseSearchDate(std::string_view text) {
   return NumberOf(date);
 }
 
-DayNumber DayOf(int64_t seconds, absl::TimeZone zone) {
-  return NumberOf(absl::ToCivilDay(absl::FromUnixSeconds(seconds), zone));
+DayNumber DayOf(int64_t seconds) {
+  return NumberOf(absl::ToCivilDay(absl::FromUnixSeconds(seconds), absl::UTCTimeZone()));
 }
 
 std::optional<DayNumber> DayOfDateHeader(std::string_view value) {

@@ -8,7 +8,7 @@
 #include <iterator>
 #include <string>
 
-#include "imap/mime_check.h"
+#include "imap/test_mime_check.h"
 
 namespace gemel::imap {
 namespace {

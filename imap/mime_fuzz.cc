@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "imap/mime_check.h"
 #include "imap/mime_structure.h"
+#include "imap/test_mime_check.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);

@@ -28,7 +28,7 @@ struct SearchKey {
     kFlag,         // carries `flag` (one bit)
     kRecent,
     kKeyword,  // `text`; compared without regard to case
-    kBefore,   // INTERNALDATE's day < `day`, in the zone of the server
+    kBefore,   // INTERNALDATE's day < `day`, in UTC as FETCH shows it
     kOn,
     kSince,       // >=
     kSentBefore,  // day of the Date: header as written, whatever its zone

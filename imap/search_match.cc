@@ -204,9 +204,8 @@ class SearchMatcher::FileScan {
 };
 
 absl::StatusOr<SearchMatcher> SearchMatcher::Compile(const SearchProgram& program, uint32_t messages,
-                                                     uint32_t uid_largest, absl::TimeZone zone) {
+                                                     uint32_t uid_largest) {
   SearchMatcher matcher;
-  matcher.zone_ = zone;
   // Also where no key has text: the client is told that it would not be understood.
   if (!ToUtf8("", program.charset)) return absl::InvalidArgumentError("unknown charset");
   auto root = CompileNode(program.key, program, messages, uid_largest, &matcher.file_nodes_);
@@ -299,11 +298,11 @@ Truth SearchMatcher::EvalLeaf(const Node& node, const SearchMessage& message, co
     case Kind::kKeyword:
       return Of(HasKeyword(message, node.needle));
     case Kind::kBefore:
-      return Of(DayOf(m.internal_date_s, zone_) < node.day);
+      return Of(DayOf(m.internal_date_s) < node.day);
     case Kind::kOn:
-      return Of(DayOf(m.internal_date_s, zone_) == node.day);
+      return Of(DayOf(m.internal_date_s) == node.day);
     case Kind::kSince:
-      return Of(DayOf(m.internal_date_s, zone_) >= node.day);
+      return Of(DayOf(m.internal_date_s) >= node.day);
     case Kind::kLarger:
       return Of(m.crlf_bytes > node.bytes);
     case Kind::kSmaller:

@@ -11,7 +11,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "imap/mime_structure.h"
 #include "imap/search_key.h"
 #include "maildir/account_state.h"
@@ -33,8 +32,7 @@ struct SearchMessage {
 class SearchMatcher {
  public:
   // `messages`, `uid_largest`: what "*" stands for. InvalidArgument: see SearchRun::Start.
-  static absl::StatusOr<SearchMatcher> Compile(const SearchProgram& program, uint32_t messages, uint32_t uid_largest,
-                                               absl::TimeZone zone);
+  static absl::StatusOr<SearchMatcher> Compile(const SearchProgram& program, uint32_t messages, uint32_t uid_largest);
 
   // kUnknown: needs the envelope, if it is not there; else the file.
   Truth Match(const SearchMessage& message) const;
@@ -65,7 +63,6 @@ class SearchMatcher {
 
   Node root_;
   int file_nodes_ = 0;
-  absl::TimeZone zone_;
 };
 
 }  // namespace gemel::imap

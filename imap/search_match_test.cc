@@ -55,7 +55,7 @@ class SearchMatch : public testing::Test {
 
   // "yes", "no" from memory; "yes*" from the envelope; "yes**" from the file; or the error.
   std::string Ask(SearchKey key, const std::string& charset = "") {
-    auto matcher = SearchMatcher::Compile(SearchProgram{charset, std::move(key)}, 7, 40, absl::UTCTimeZone());
+    auto matcher = SearchMatcher::Compile(SearchProgram{charset, std::move(key)}, 7, 40);
     if (!matcher.ok()) return "bad charset";
     SearchMessage at;
     at.number = 7;

@@ -153,7 +153,7 @@ SearchRun::~SearchRun() = default;
 absl::StatusOr<std::unique_ptr<SearchRun>> SearchRun::Start(engine::AccountSession& session, SearchView view,
                                                             SearchProgram program) {
   auto matcher = SearchMatcher::Compile(program, static_cast<uint32_t>(view.uids.size()),
-                                        view.uids.empty() ? 0 : view.uids.back(), view.zone);
+                                        view.uids.empty() ? 0 : view.uids.back());
   if (!matcher.ok()) return matcher.status();
   return std::unique_ptr<SearchRun>(
       new SearchRun(std::make_unique<Impl>(session, std::move(view), *std::move(matcher))));

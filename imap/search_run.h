@@ -16,7 +16,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "engine/service.h"
 #include "imap/search_key.h"
 
@@ -31,7 +30,6 @@ struct SearchView {
   engine::MailboxId mailbox;
   std::vector<engine::Uid> uids;  // by message number: [0] is message 1
   engine::Uid recent_from = 0;    // messages at or above are \Recent; 0: none are
-  absl::TimeZone zone = absl::LocalTimeZone();
 };
 
 class SearchRun {

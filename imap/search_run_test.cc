@@ -70,7 +70,6 @@ class FakeAccount : public engine::AccountSession {
     SearchView view;
     view.mailbox = mailbox_id_;
     for (const maildir::Message& message : state_.mailboxes.at(mailbox_id_).messages) view.uids.push_back(message.uid);
-    view.zone = absl::UTCTimeZone();
     return view;
   }
 

@@ -68,7 +68,8 @@ absl::StatusOr<std::vector<FileRange>> ChooseFields(const maildir::Body& body, c
   std::vector<FileRange> ranges;
   LineScanner lines(body, header.begin, header.end);
   LinePiece piece;
-  bool chosen = false;
+  // What a broken header continues before its first field is of no name.
+  bool chosen = section.text == Text::kHeaderFieldsNot;
   while (lines.Next(&piece)) {
     if (IsEmptyLine(piece)) {
       chosen = true;

@@ -228,7 +228,7 @@ void Session::LoggedIn() {
                 {"rip", connection_.peer_address()},
                 {"session", connection_.session_id()},
                 {"tls", connection_.tls()},
-                {"at_home", preauthenticated_.has_value()}});
+                {"from_peer", preauthenticated_.has_value()}});
   if (preauthenticated_) {
     busy_ = false;
   } else {

@@ -12,7 +12,7 @@
 namespace gemel::journal {
 
 // Map origin -> highest seq such that all from 1 to it are held (or applied, where it says so).
-// Sorted by origin; a handful of entries (Closed records take old incarnations out), so linear search is right.
+// Sorted by origin: an entry of 24 bytes for each start of either node.
 class VectorClock {
  public:
   Seq Get(const Origin& origin) const;        // 0 where the origin is unknown
@@ -22,7 +22,8 @@ class VectorClock {
   bool Covers(const Dot& dot) const { return Get(dot.origin) >= dot.seq; }
   bool Covers(const VectorClock& other) const;  // every entry
   bool operator==(const VectorClock&) const = default;
-  const std::vector<std::pair<Origin, Seq>>& entries() const { return entries_; }
+  const std::vector<std::pair<Origin, Seq>>& entries() const& { return entries_; }
+  void entries() && = delete;  // a loop over a clock that nobody keeps would outlive it
   bool empty() const { return entries_.empty(); }
 
   // varint count, then node (8 bytes), incarnation (8 bytes), varint seq each.

@@ -52,7 +52,7 @@ class Disk {
   virtual absl::Status Remove(const std::string& path) = 0;                         // a file or an empty directory
   virtual absl::Status RemoveTree(const std::string& path) = 0;                     // fine if missing
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;  // names, sorted
-  virtual absl::StatusOr<FileInfo> Stat(const std::string& path) = 0;
+  virtual absl::StatusOr<FileInfo> Stat(const std::string& path) = 0;  // FailedPrecondition: FIFO, link to a file
   virtual absl::Status SetModified(const std::string& path, int64_t mtime_s) = 0;
   virtual absl::Status SyncDirectory(const std::string& path) = 0;   // fsync of the directory: makes names durable
   virtual absl::Status SyncFileSystem(const std::string& path) = 0;  // syncfs of the file system that holds `path`

@@ -92,6 +92,15 @@ class JournalImpl : public Journal {
     std::lock_guard lock(state_mutex_);
     return bytes_on_disk_;
   }
+  uint64_t BytesFrom(Position position) const override {
+    std::lock_guard lock(state_mutex_);
+    uint64_t bytes = 0;
+    for (const SegmentInfo& segment : segments_) {
+      const Position end = PositionOf(segment.number, segment.end_offset);
+      if (end > position) bytes += end - std::max(position, PositionOf(segment.number, segment.first_offset));
+    }
+    return bytes;
+  }
 
  private:
   absl::Status Gather(std::vector<absl::Status>* rejected);
@@ -464,7 +473,7 @@ std::vector<Committed> JournalImpl::Publish(std::vector<Prepared> batch) {
       if (!prepared.fills_gap) durable_tips_[frame.origin] = {frame.last_seq(), frame.chain};
       RememberChain(frame.origin, frame.last_seq(), frame.chain);
       bytes += prepared.queued_bytes;
-      out.push_back({std::move(prepared.frame), prepared.begin, prepared.end});
+      out.push_back({std::move(prepared.frame), prepared.begin, prepared.end, prepared.fills_gap});
     }
     end_ = std::max(end_, out.back().end);
     segments_.back().end_offset = OffsetOf(end_);

@@ -65,6 +65,7 @@ struct Committed {
   std::shared_ptr<const Frame> frame;
   Position begin = 0;
   Position end = 0;
+  bool fills_gap = false;  // a frame that was lost here and came again: older than its position may say
 };
 
 class Journal {
@@ -102,7 +103,8 @@ class Journal {
   // Retention: retires whole segments that end at or before `position` (they are recycled).
   virtual absl::Status Retire(Position position) = 0;
   virtual Position oldest() const = 0;
-  virtual uint64_t bytes_on_disk() const = 0;
+  virtual uint64_t bytes_on_disk() const = 0;               // with the spare files
+  virtual uint64_t BytesFrom(Position position) const = 0;  // of what is kept, from there to end()
 };
 
 // Reads what is durable, in journal order, from a position on. Also offline, beside no writer.

@@ -117,7 +117,8 @@ TEST(JournalTest, TheNextIncarnationFollows) {
     journal->StartOrigin({1, incarnation}, 1);
     journal->Append({Letter("a"), Letter("b")}, {});
     EXPECT_EQ(Commit(*journal).size(), 1u);
-    EXPECT_EQ(journal->held().entries().size(), incarnation);
+    const VectorClock held = journal->held();
+    EXPECT_EQ(held.entries().size(), incarnation);
   }
   EXPECT_EQ(ReadAll(disk).size(), 5u);
 }

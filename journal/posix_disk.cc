@@ -113,7 +113,7 @@ class PosixDisk : public Disk {
  public:
   absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override {
     int flags = O_RDWR;
-    if (mode == OpenMode::kRead) flags = O_RDONLY;
+    if (mode == OpenMode::kRead) flags = O_RDONLY | O_NONBLOCK;  // nobody waits for a FIFO's writer
     if (mode == OpenMode::kCreate) flags |= O_CREAT;
     if (mode == OpenMode::kCreateNew) flags |= O_CREAT | O_EXCL;
     const int fd = OpenRetrying(path.c_str(), flags, 0600);
@@ -175,7 +175,12 @@ class PosixDisk : public Disk {
 
   absl::StatusOr<FileInfo> Stat(const std::string& path) override {
     struct stat info;
-    if (stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, "stat", path);
+    if (lstat(path.c_str(), &info) != 0) return ErrnoStatus(errno, "stat", path);
+    const bool is_link = S_ISLNK(info.st_mode);
+    if (is_link && stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, "stat", path);
+    if (!S_ISDIR(info.st_mode) && (is_link || !S_ISREG(info.st_mode))) {
+      return absl::FailedPreconditionError(path + " is not a file");
+    }
     return FileInfo{.bytes = static_cast<uint64_t>(info.st_size),
                     .mtime_s = info.st_mtim.tv_sec,
                     .inode = info.st_ino,

@@ -36,7 +36,7 @@ struct Start {
   std::string version;      // of the program, for people
   bool operator==(const Start&) const = default;
 };
-// Both nodes hold all of a finished incarnation: clocks may drop it.
+// Both nodes hold all of a finished incarnation: clocks may drop it. Reserved (docs/decisions.md, 12).
 struct Closed {
   Origin origin;
   Seq seq = 0;

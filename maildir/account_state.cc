@@ -162,9 +162,8 @@ const Mailbox* AccountState::Find(const MailboxId& mailbox) const {
 }
 
 const Mailbox* AccountState::FindName(std::string_view wanted) const {
-  const bool inbox = IsInbox(wanted);
   for (const auto& [mailbox_id, mailbox] : mailboxes) {
-    if (inbox ? IsInbox(mailbox.name) : mailbox.name == wanted) return &mailbox;
+    if (IsSameMailbox(mailbox.name, wanted)) return &mailbox;
   }
   return nullptr;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "maildir/account_path.h"
 #include "maildir/base.h"
@@ -313,7 +314,12 @@ absl::StatusOr<std::shared_ptr<Body>> DiskStore::OpenBody(const AccountId& id, c
       const std::lock_guard lock((*account)->mutex);
       file = (*account)->OpenMessage(mailbox, message);
     }
-    if (file.ok()) return BodyOf(*std::move(file));
+    if (file.ok()) {
+      absl::StatusOr<std::shared_ptr<Body>> body = BodyOf(*std::move(file));
+      if (!body.ok() || (*body)->bytes() == message.bytes) return body;
+      file = absl::NotFoundError(absl::StrCat(MaildirBaseName(message), " has ", (*body)->bytes(), " bytes, not ",
+                                              message.bytes));  // the engine restores it
+    }
     // It may be on its way: copied, moved or placed by what is queued.
     if (!absl::IsNotFound(file.status()) || attempt > 0 || queue_.Front(id) == nullptr) return file.status();
     if (absl::Status s = WorkOff(id); !s.ok()) return s;
@@ -329,7 +335,7 @@ absl::Status DiskStore::RestoreBody(const AccountId& id, const MailboxId& mailbo
   return (*account)->Restore(mailbox, message, trace_and_body);
 }
 
-absl::StatusOr<std::vector<Store::MissingBody>> DiskStore::Reconcile(const AccountState& state) {
+absl::StatusOr<std::vector<Store::MissingBody>> DiskStore::Reconcile(const AccountState& state, Leftovers leftovers) {
   auto account = Find(state.id);
   if (!account.ok()) return account.status();
   if (absl::Status s = WorkOff(state.id); !s.ok()) return s;
@@ -338,22 +344,36 @@ absl::StatusOr<std::vector<Store::MissingBody>> DiskStore::Reconcile(const Accou
   auto files = (*account)->Files();
   if (!files.ok()) return files.status();
   if (absl::Status s = (*account)->PruneStructures(); !s.ok()) return s;
-  return ReconcileFiles(**files, state, settled_, (*account)->Today());
+  return ReconcileFiles(**files, state, settled_, (*account)->Today(), leftovers);
 }
 
 // ---- strangers ----
 
-absl::StatusOr<std::vector<Stranger>> DiskStore::FindStrangers(const AccountState& state) {
-  auto account = Find(state.id);
+// The system's clock, whatever clock the store was given: it is compared with the file system's times.
+absl::StatusOr<std::vector<Stranger>> DiskStore::FindStrangers(const AccountId& id) {
+  auto account = Find(id);
   if (!account.ok()) return account.status();
   const std::lock_guard lock((*account)->mutex);
   auto files = (*account)->Files();
   if (!files.ok()) return files.status();
   const std::lock_guard seen_lock(seen_mutex_);
-  return FindStrangerFiles(**files, state, static_cast<int64_t>(context_.clock.NowMillis() / 1000), &seen_);
+  return FindStrangerFiles(**files, static_cast<int64_t>(journal::SystemClock().NowMillis() / 1000), &seen_);
 }
 
-absl::StatusOr<std::string> DiskStore::ReadStranger(const Stranger& stranger) { return disk_.ReadWhole(stranger.path); }
+absl::StatusOr<bool> DiskStore::MayHaveStrangers(const AccountId& id) {
+  auto account = Find(id);
+  if (!account.ok()) return account.status();
+  const std::lock_guard seen_lock(seen_mutex_);
+  return HasStrangerFiles(disk_, (*account)->directory() + "/Maildir",
+                          static_cast<int64_t>(journal::SystemClock().NowMillis() / 1000), &seen_);
+}
+
+absl::StatusOr<std::string> DiskStore::ReadStranger(const Stranger& stranger) {
+  const auto info = disk_.Stat(stranger.path);  // it may have become something else since it was found
+  if (!info.ok()) return info.status();
+  if (info->bytes != stranger.bytes) return absl::UnavailableError(stranger.path + " is still being written");
+  return disk_.ReadWhole(stranger.path);
+}
 
 absl::Status DiskStore::RemoveStranger(const Stranger& stranger) {
   const absl::Status status = disk_.Remove(stranger.path);
@@ -406,26 +426,31 @@ absl::StatusOr<std::shared_ptr<Body>> DiskStore::OpenExpunged(const AccountId& i
   return BodyOf(*std::move(file));
 }
 
-absl::Status DiskStore::PurgeExpunged(int64_t before_s) {
-  std::vector<AccountPtr> accounts;
-  {
-    const std::lock_guard lock(accounts_mutex_);
-    for (const auto& [id, account] : accounts_) accounts.push_back(account);
-  }
+absl::StatusOr<size_t> DiskStore::PurgeExpunged(const AccountId& id, int64_t before_s, size_t files_max) {
+  auto account = Find(id);
+  if (!account.ok()) return account.status();
+  const std::string root = (*account)->directory() + "/expunged";
   // Days compare as texts: YYYY-MM-DD.
   const std::string first_kept = absl::FormatTime("%Y-%m-%d", absl::FromUnixSeconds(before_s), absl::UTCTimeZone());
-  for (const AccountPtr& account : accounts) {
-    const std::string root = account->directory() + "/expunged";
-    const auto days = disk_.List(root);
-    if (absl::IsNotFound(days.status())) continue;
-    if (!days.ok()) return days.status();
-    for (const std::string& day : *days) {
-      if (day >= first_kept) continue;
-      const std::lock_guard lock(account->mutex);
-      if (absl::Status s = disk_.RemoveTree(root + "/" + day); !s.ok()) return s;
+  const auto days = disk_.List(root);
+  if (absl::IsNotFound(days.status())) return 0;
+  if (!days.ok()) return days.status();
+  size_t removed = 0;
+  for (const std::string& day : *days) {
+    if (day >= first_kept) break;
+    const std::string directory = root + "/" + day;
+    const auto names = disk_.List(directory);
+    if (!names.ok()) return names.status();
+    for (const std::string& name : *names) {
+      if (removed == files_max) return removed;
+      if (absl::Status s = disk_.Remove(directory + "/" + name); !s.ok() && !absl::IsNotFound(s)) return s;
+      ++removed;
     }
+    // Nothing is moved into a day that is over, but for a clock that was set back: then its directory is made again.
+    const std::lock_guard lock((*account)->mutex);
+    if (absl::Status s = disk_.Remove(directory); !s.ok() && !absl::IsNotFound(s)) return s;
   }
-  return absl::OkStatus();
+  return removed;
 }
 
 absl::Status DiskStore::WriteBase(const AccountState& state) {

@@ -39,8 +39,9 @@ class DiskStore : public Store {
                                                  const Message& message) override;
   absl::Status RestoreBody(const AccountId& account, const MailboxId& mailbox, const Message& message,
                            std::string_view trace_and_body) override;
-  absl::StatusOr<std::vector<MissingBody>> Reconcile(const AccountState& state) override;
-  absl::StatusOr<std::vector<Stranger>> FindStrangers(const AccountState& state) override;
+  absl::StatusOr<std::vector<MissingBody>> Reconcile(const AccountState& state, Leftovers leftovers) override;
+  absl::StatusOr<std::vector<Stranger>> FindStrangers(const AccountId& account) override;
+  absl::StatusOr<bool> MayHaveStrangers(const AccountId& account) override;
   absl::StatusOr<std::string> ReadStranger(const Stranger& stranger) override;
   absl::Status RemoveStranger(const Stranger& stranger) override;
   std::optional<std::string> CachedStructure(const AccountId& account, const Guid& guid) override;
@@ -48,7 +49,7 @@ class DiskStore : public Store {
                                                            const std::vector<Guid>& guids) override;
   void CacheStructure(const AccountId& account, const Guid& guid, std::string bytes) override;
   absl::StatusOr<std::shared_ptr<Body>> OpenExpunged(const AccountId& account, const Message& message) override;
-  absl::Status PurgeExpunged(int64_t before_s) override;
+  absl::StatusOr<size_t> PurgeExpunged(const AccountId& account, int64_t before_s, size_t files_max) override;
   absl::Status WriteBase(const AccountState& state) override;
   absl::StatusOr<AccountState> ReadBase(const AccountId& account) override;
   absl::Status WriteDovecotFiles(const AccountState& state) override;
@@ -89,7 +90,7 @@ class DiskStore : public Store {
   absl::flat_hash_map<AccountId, std::list<AccountPtr>::iterator> handle_of_;
 
   std::mutex seen_mutex_;
-  std::map<std::string, SeenDirectory> seen_;
+  SeenDirectories seen_;
 };
 
 }  // namespace gemel::maildir

@@ -42,6 +42,7 @@ std::string DovecotSubscriptions(const AccountState& state) {
 
 absl::Status WriteDovecot(const AccountFiles& files, const AccountState& state) {
   journal::Disk& disk = files.disk();
+  if (state.mailboxes.empty()) return absl::OkStatus();  // just made: there is no Maildir yet, nor anything to list
   for (const auto& [id, mailbox] : state.mailboxes) {
     const std::string* path = files.Find(id);
     if (path == nullptr) return absl::InternalError("mailbox " + mailbox.name + " has no directory");

@@ -42,6 +42,20 @@ bool IsInbox(std::string_view name) {
   return absl::EqualsIgnoreCase(absl::string_view(name.data(), name.size()), "INBOX");
 }
 
+std::string FoldInbox(std::string_view name) {
+  const std::string_view first = name.substr(0, name.find('/'));
+  std::string folded(name);
+  if (IsInbox(first)) folded.replace(0, first.size(), "INBOX");
+  return folded;
+}
+
+bool IsSameMailbox(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  const size_t first = a.substr(0, a.find('/')).size();
+  const bool inbox = IsInbox(a.substr(0, first)) && IsInbox(b.substr(0, b.find('/')));
+  return inbox ? a.substr(first) == b.substr(first) : a == b;
+}
+
 absl::Status CheckMailboxName(std::string_view utf8) { return DirectoryOfMailbox(utf8).status(); }
 
 absl::StatusOr<std::string> DirectoryOfMailbox(std::string_view utf8) {

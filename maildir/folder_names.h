@@ -16,6 +16,10 @@ inline constexpr size_t kDirectoryNameBytesMax = 255;  // NAME_MAX
 
 // INBOX in any case (RFC 9051, 5.1).
 bool IsInbox(std::string_view name);
+// "inbox/Work" as "INBOX/Work"; other names as they are.
+std::string FoldInbox(std::string_view name);
+// Whether both name the same mailbox: as written, but for the case of a first level INBOX.
+bool IsSameMailbox(std::string_view a, std::string_view b);
 
 // Whether a mailbox may be called so. `utf8` has '/' between its levels. InvalidArgument says what is wrong and reads
 // well behind "NO ": not UTF-8, an empty level, "." or ".." as a level, a control character, too long on disk.

@@ -63,5 +63,16 @@ TEST(AccountPath, NeverClimbs) {
   EXPECT_EQ(a, AccountPath("x@" + std::string(300, 'A')));
 }
 
+TEST(FolderNamesTest, TheFirstLevelInboxIsInAnyCase) {
+  EXPECT_EQ(FoldInbox("inbox"), "INBOX");
+  EXPECT_EQ(FoldInbox("Inbox/inbox"), "INBOX/inbox");
+  EXPECT_EQ(FoldInbox("inboxes/a"), "inboxes/a");
+  EXPECT_EQ(FoldInbox(""), "");
+  EXPECT_TRUE(IsSameMailbox("inBox/a", "INBOX/a"));
+  EXPECT_FALSE(IsSameMailbox("inbox/a", "INBOX/A"));
+  EXPECT_TRUE(IsSameMailbox("a", "a"));
+  EXPECT_FALSE(IsSameMailbox("a/inbox", "a/INBOX"));
+}
+
 }  // namespace
 }  // namespace gemel::maildir

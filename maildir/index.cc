@@ -101,7 +101,8 @@ absl::StatusOr<std::unique_ptr<Index>> Index::Open(const std::string& path, cons
   std::unique_ptr<Index> index(new Index(db));
   if (code != SQLITE_OK) return SqliteStatus(db, code, "open");
   sqlite3_extended_result_codes(db, 1);
-  sqlite3_busy_timeout(db, 5000);  // an administrator's sqlite3 may hold it for a moment
+  // An administrator's sqlite3 may hold it. All accounts share the lane that would wait: the store tries again later.
+  sqlite3_busy_timeout(db, 50);
   // A file system of tests has no shared memory; with the exclusive lock WAL needs none.
   if (!vfs.empty()) {
     if (absl::Status s = index->Execute("PRAGMA locking_mode = EXCLUSIVE"); !s.ok()) return s;

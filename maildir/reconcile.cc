@@ -17,8 +17,9 @@ struct Found {
 
 class Reconciler {
  public:
-  Reconciler(AccountFiles& files, const AccountState& state, const journal::VectorClock& settled, std::string day)
-      : files_(files), state_(state), settled_(settled), day_(std::move(day)) {}
+  Reconciler(AccountFiles& files, const AccountState& state, const journal::VectorClock& settled, std::string day,
+             Store::Leftovers leftovers)
+      : files_(files), state_(state), settled_(settled), day_(std::move(day)), leftovers_(leftovers) {}
 
   absl::StatusOr<std::vector<Store::MissingBody>> Run() {
     for (const auto& [id, mailbox] : state_.mailboxes) {
@@ -31,13 +32,14 @@ class Reconciler {
       }
     }
     for (const auto& [dot, waiting] : state_.unplaced) {
-      const std::string path = files_.SpoolPath(MaildirBaseName(waiting.message));
-      if (!IsSound(path, waiting.message)) missing_.push_back({.mailbox = {}, .message = waiting.message});
-      for (Found& each : found_[MaildirBaseName(waiting.message)]) each.used = each.used || each.path == path;
+      if (absl::Status s = SettleUnplaced(waiting.message); !s.ok()) return s;
     }
+    if (absl::Status s = BringBack(); !s.ok()) return s;
     if (absl::Status s = LinkCopies(); !s.ok()) return s;
-    if (absl::Status s = RemoveOrphans(); !s.ok()) return s;
-    if (absl::Status s = DropUnknownMailboxes(); !s.ok()) return s;
+    if (leftovers_ == Store::Leftovers::kRemove) {
+      if (absl::Status s = RemoveOrphans(); !s.ok()) return s;
+      if (absl::Status s = DropUnknownMailboxes(); !s.ok()) return s;
+    }
     return std::move(missing_);
   }
 
@@ -117,6 +119,46 @@ class Reconciler {
     return absl::OkStatus();
   }
 
+  // Its file may have its place in a mailbox already, from before a crash that made it wait again.
+  absl::Status SettleUnplaced(const Message& message) {
+    const std::string path = files_.SpoolPath(MaildirBaseName(message));
+    bool sound = IsSound(path, message);
+    for (Found& each : found_[MaildirBaseName(message)]) {
+      if (!sound && IsSound(each.path, message)) {
+        if (absl::Status s = files_.Rename(each.path, path); !s.ok()) return s;
+        each.path = path;
+        sound = true;
+      }
+      each.used = each.used || each.path == path;
+    }
+    if (!sound) missing_.push_back({.mailbox = {}, .message = message});
+    return absl::OkStatus();
+  }
+
+  std::string PathOf(const Store::MissingBody& missing) const {
+    const Mailbox* mailbox = state_.Find(missing.mailbox);
+    if (mailbox == nullptr) return files_.SpoolPath(MaildirBaseName(missing.message));
+    return *files_.Find(missing.mailbox) + "/" +
+           RelativePath(missing.message, mailbox->keyword_sets[missing.message.keywords]);
+  }
+
+  // What was expunged before a crash, and whose expunging waits to be confirmed again.
+  absl::Status BringBack() {
+    std::vector<Store::MissingBody> still;
+    for (const Store::MissingBody& each : missing_) {
+      const auto expunged = files_.FindExpunged(MaildirBaseName(each.message));
+      if (!expunged || !IsSound(*expunged, each.message)) {
+        still.push_back(each);
+        continue;
+      }
+      const std::string target = PathOf(each);
+      if (absl::Status s = files_.Rename(*expunged, target); !s.ok()) return s;
+      if (!each.mailbox.empty()) sound_.try_emplace(each.message.guid, target);
+    }
+    missing_ = std::move(still);
+    return absl::OkStatus();
+  }
+
   bool IsSound(const std::string& path, const Message& message) const {
     const auto info = files_.disk().Stat(path);
     if (!info.ok() || info->bytes != message.bytes) return false;
@@ -138,14 +180,11 @@ class Reconciler {
     std::vector<Store::MissingBody> still;
     for (const Store::MissingBody& each : missing_) {
       const auto source = sound_.find(each.message.guid);
-      const Mailbox* mailbox = state_.Find(each.mailbox);
-      if (source == sound_.end() || mailbox == nullptr) {
+      if (source == sound_.end() || each.mailbox.empty()) {
         still.push_back(each);
         continue;
       }
-      const std::string target =
-          *files_.Find(each.mailbox) + "/" + RelativePath(each.message, mailbox->keyword_sets[each.message.keywords]);
-      if (absl::Status s = files_.LinkOver(source->second, target); !s.ok()) return s;
+      if (absl::Status s = files_.LinkOver(source->second, PathOf(each)); !s.ok()) return s;
     }
     missing_ = std::move(still);
     return absl::OkStatus();
@@ -169,6 +208,7 @@ class Reconciler {
   const AccountState& state_;
   const journal::VectorClock& settled_;
   const std::string day_;
+  const Store::Leftovers leftovers_;
   absl::flat_hash_map<std::string, std::vector<Found>> found_;  // by base name
   absl::flat_hash_map<Guid, std::string> sound_;
   std::vector<Store::MissingBody> missing_;
@@ -177,52 +217,90 @@ class Reconciler {
 // Modification times count in seconds here: a directory that changed in the second of its listing, or the one after,
 // is listed again.
 constexpr int64_t kSettledAfterSeconds = 2;
+constexpr int64_t kEmptySeconds = 60;  // an empty file's writer has given up
+
+// The files in one directory that are nobody's. One that has some is listed until they are gone; one without is listed
+// again when it has changed.
+absl::StatusOr<std::vector<std::string>> StrangeNames(journal::Disk& disk, const std::string& path, int64_t now_s,
+                                                      SeenDirectories* seen) {
+  const auto info = disk.Stat(path);
+  if (absl::IsNotFound(info.status())) return std::vector<std::string>();
+  if (!info.ok()) return info.status();
+  const auto last = seen->find(path);
+  if (last != seen->end() && last->second.mtime_s == info->mtime_s &&
+      info->mtime_s + kSettledAfterSeconds < last->second.listed_s) {
+    return std::vector<std::string>();
+  }
+  auto names = disk.List(path);
+  if (!names.ok()) return names.status();
+  std::erase_if(*names, [](const std::string& name) { return name.front() == '.' || IsOwnFileName(name); });
+  if (names->empty()) {
+    (*seen)[path] = {.mtime_s = info->mtime_s, .listed_s = now_s};
+  } else {
+    seen->erase(path);
+  }
+  return names;
+}
 
 }  // namespace
 
 absl::StatusOr<std::vector<Store::MissingBody>> ReconcileFiles(AccountFiles& files, const AccountState& state,
                                                                const journal::VectorClock& settled,
-                                                               const std::string& day) {
-  return Reconciler(files, state, settled, day).Run();
+                                                               const std::string& day, Store::Leftovers leftovers) {
+  return Reconciler(files, state, settled, day, leftovers).Run();
 }
 
-absl::StatusOr<std::vector<Stranger>> FindStrangerFiles(const AccountFiles& files, const AccountState& state,
-                                                        int64_t now_s, std::map<std::string, SeenDirectory>* seen) {
+absl::StatusOr<std::vector<Stranger>> FindStrangerFiles(const AccountFiles& files, int64_t now_s,
+                                                        SeenDirectories* seen) {
   std::vector<Stranger> strangers;
   for (const auto& [id, mailbox_path] : files.mailboxes()) {
-    if (state.Find(id) == nullptr) continue;
     for (const char* part : {"/new", "/cur"}) {
       const std::string path = mailbox_path + part;
-      const auto info = files.disk().Stat(path);
-      if (absl::IsNotFound(info.status())) continue;
-      if (!info.ok()) return info.status();
-      const auto last = seen->find(path);
-      if (last != seen->end() && last->second.mtime_s == info->mtime_s &&
-          info->mtime_s + kSettledAfterSeconds < last->second.listed_s) {
-        continue;
-      }
-      const size_t before = strangers.size();
-      const auto names = files.disk().List(path);
+      const auto names = StrangeNames(files.disk(), path, now_s, seen);
       if (!names.ok()) return names.status();
       for (const std::string& name : *names) {
-        if (name.front() == '.' || IsOwnFileName(name)) continue;
         const auto file = files.disk().Stat(path + "/" + name);
+        // What is not a file is told once, and never opened: it could be a FIFO, or lead out of here.
+        if (absl::IsFailedPrecondition(file.status()) && seen->try_emplace(path + "/" + name).second) {
+          journal::Log(journal::LogLevel::kWarning, "not_adopted",
+                       {{"file", path + "/" + name}, {"error", "not a regular file"}});
+        }
         if (!file.ok() || file->is_directory) continue;
+        if (file->bytes == 0) {
+          if (file->mtime_s + kEmptySeconds < now_s && seen->try_emplace(path + "/" + name).second) {
+            journal::Log(journal::LogLevel::kWarning, "not_adopted",
+                         {{"file", path + "/" + name}, {"error", "the file is empty"}});
+          }
+          continue;
+        }
+        // Its writer may not have finished: a copy made without rename(2).
+        if (file->mtime_s + 1 >= now_s && file->mtime_s <= now_s + 1) continue;
         strangers.push_back({.mailbox = id,
                              .path = path + "/" + name,
                              .mtime_s = file->mtime_s,
                              .bytes = file->bytes,
                              .flags = part[1] == 'c' ? FlagsOfAnyName(name) : Flags{0}});
       }
-      // One with strangers in it is listed until they are gone.
-      if (strangers.size() == before) {
-        (*seen)[path] = {.mtime_s = info->mtime_s, .listed_s = now_s};
-      } else {
-        seen->erase(path);
-      }
     }
   }
   return strangers;
+}
+
+absl::StatusOr<bool> HasStrangerFiles(journal::Disk& disk, const std::string& maildir, int64_t now_s,
+                                      SeenDirectories* seen) {
+  const auto folders = disk.List(maildir);
+  if (absl::IsNotFound(folders.status())) return false;
+  if (!folders.ok()) return folders.status();
+  std::vector<std::string> paths{maildir + "/new"};
+  for (const std::string& folder : *folders) {
+    if (folder.front() == '.') paths.push_back(maildir + "/" + folder + "/new");
+  }
+  for (const std::string& path : paths) {
+    const auto names = StrangeNames(disk, path, now_s, seen);
+    if (!names.ok()) return names.status();
+    if (!names->empty()) return true;
+  }
+  return false;
 }
 
 }  // namespace gemel::maildir

@@ -182,7 +182,8 @@ class Store {
   // Writes the whole of `state` anew: after a rebuild.
   virtual absl::Status Rewrite(const AccountState& state) = 0;
 
-  // Also finds bodies that are still queued. NotFound: the file is gone: the engine restores it.
+  // Also finds bodies that are still queued. NotFound: the file is gone or of the wrong size: the engine
+  // restores it.
   virtual absl::StatusOr<std::shared_ptr<Body>> OpenBody(const AccountId& account, const MailboxId& mailbox,
                                                          const Message& message) = 0;
   // Puts back a file that was deleted or damaged behind our back; one that is there is written over, so that other
@@ -190,19 +191,24 @@ class Store {
   virtual absl::Status RestoreBody(const AccountId& account, const MailboxId& mailbox, const Message& message,
                                    std::string_view trace_and_body) = 0;
 
-  // Compares files with `state` (after a crash; at scrub): renames what has the wrong name, moves our own files that
-  // no message names to expunged/, links a missing copy from another with the same GUID, and returns the messages
-  // whose file is missing, of the wrong size or, where the last checkpoint found at Open does not cover the message,
-  // with NUL bytes in it (what a power loss leaves of unsynced writes; a letter that really has some is restored with
-  // the same bytes, which changes nothing).
+  // Compares files with `state` (after a crash; at scrub): renames what has the wrong name, brings back what lies in
+  // expunged/, links a missing copy from another with the same GUID, moves our own files that no message names to
+  // expunged/, as `leftovers` says, and returns the messages whose file is missing, of the wrong size or, where the
+  // last checkpoint found at Open does not cover the message, with NUL bytes in it (what a power loss leaves of
+  // unsynced writes; a letter that really has some is restored with the same bytes, which changes nothing).
   struct MissingBody {
     MailboxId mailbox;  // zero: it waits for its Place
     Message message;
   };
-  virtual absl::StatusOr<std::vector<MissingBody>> Reconcile(const AccountState& state) = 0;
+  // What no message names: kKeep while records wait that may name it again, since the files may be ahead of `state`.
+  enum class Leftovers { kKeep, kRemove };
+  virtual absl::StatusOr<std::vector<MissingBody>> Reconcile(const AccountState& state, Leftovers leftovers) = 0;
 
-  // Cheap when no directory changed since the last call.
-  virtual absl::StatusOr<std::vector<Stranger>> FindStrangers(const AccountState& state) = 0;
+  // In new/ and cur/ of all its mailboxes. Cheap when no directory changed since the last call.
+  virtual absl::StatusOr<std::vector<Stranger>> FindStrangers(const AccountId& account) = 0;
+  // Whether to call it for an account that nobody uses: looks at its new/ directories only, and opens nothing. One
+  // listing, and one stat for each mailbox, where nothing has changed.
+  virtual absl::StatusOr<bool> MayHaveStrangers(const AccountId& account) = 0;
   virtual absl::StatusOr<std::string> ReadStranger(const Stranger& stranger) = 0;  // bytes as they are
   virtual absl::Status RemoveStranger(const Stranger& stranger) = 0;               // after its adoption is durable
 
@@ -214,9 +220,9 @@ class Store {
 
   // An expunged message's file, kept for point-in-time recovery. NotFound: it was purged.
   virtual absl::StatusOr<std::shared_ptr<Body>> OpenExpunged(const AccountId& account, const Message& message) = 0;
-  // Removes what was expunged on UTC days that ended before, from every account that is known. Retention's half for
-  // bodies.
-  virtual absl::Status PurgeExpunged(int64_t before_s) = 0;
+  // Removes what was expunged on UTC days that ended before: retention's half for bodies. At most `files_max` of them;
+  // how many there were: as many as that: there may be more.
+  virtual absl::StatusOr<size_t> PurgeExpunged(const AccountId& account, int64_t before_s, size_t files_max) = 0;
 
   // Metadata that outlives the journal's segments (design 3, Base).
   virtual absl::Status WriteBase(const AccountState& state) = 0;

@@ -136,7 +136,7 @@ class StoreCrashTest : public testing::Test {
     if (crash.batches == 0) return absl::IsNotFound(state.status()) || rebuild ? "" : "something of nothing";
     if (!state.ok()) return state.status().ToString();
     if (Digest(*state) != Digest(expected)) return "the replayed state differs";
-    const auto missing = store.Reconcile(expected);
+    const auto missing = store.Reconcile(expected, Store::Leftovers::kRemove);
     if (!missing.ok()) return missing.status().ToString();
     for (const auto& each : *missing) {
       if (checkpoint.applied.Covers(each.message.dot)) {
@@ -147,7 +147,8 @@ class StoreCrashTest : public testing::Test {
         return s.ToString();
       }
     }
-    if (const auto still = store.Reconcile(expected); !still.ok() || !still->empty()) return "missing after restoring";
+    if (const auto still = store.Reconcile(expected, Store::Leftovers::kRemove); !still.ok() || !still->empty())
+      return "missing after restoring";
     StoreModel then = model_;
     then.state = expected;
     const auto files = Files(*crash.disk, store.AccountDirectory(expected.id) + "/Maildir");
@@ -170,11 +171,13 @@ class StoreCrashTest : public testing::Test {
   std::vector<Crash> crashes_;
 };
 
-// GEMEL_CRASH_IMAGES gives another number of images, GEMEL_SEED another first seed.
+// GEMEL_DEEP makes it long; GEMEL_CRASH_IMAGES gives another number of images, GEMEL_SEED another first seed.
 TEST_F(StoreCrashTest, EveryImageRecovers) {
   const char* wanted = std::getenv("GEMEL_CRASH_IMAGES");
   const char* seed_text = std::getenv("GEMEL_SEED");
-  const size_t images_wanted = wanted == nullptr ? 400 : std::strtoul(wanted, nullptr, 10);
+  const size_t images_wanted = wanted != nullptr                      ? std::strtoul(wanted, nullptr, 10)
+                               : std::getenv("GEMEL_DEEP") != nullptr ? 5000
+                                                                      : 400;
   uint32_t seed = seed_text == nullptr ? 1 : static_cast<uint32_t>(std::strtoul(seed_text, nullptr, 10));
   size_t images = 0;
   for (; images < images_wanted; ++seed) {
@@ -218,7 +221,7 @@ TEST_F(StoreCrashTest, EveryFailedOperationIsOvercome) {
     const auto state = (*store)->Load(model.state.id);
     ASSERT_TRUE(state.ok()) << nth << ": " << state.status();
     ASSERT_EQ(Digest(*state), Digest(model.state)) << nth;
-    EXPECT_THAT(*(*store)->Reconcile(model.state), IsEmpty()) << nth;
+    EXPECT_THAT(*(*store)->Reconcile(model.state, Store::Leftovers::kRemove), IsEmpty()) << nth;
     const auto files = Files(disk, (*store)->AccountDirectory(model.state.id) + "/Maildir");
     EXPECT_EQ(files.size(), model.ExpectedFiles().size()) << nth;
   }

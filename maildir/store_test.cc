@@ -224,9 +224,10 @@ TEST_F(StoreTest, AnExpungedBodyIsKeptUntilItIsPurged) {
   const auto body = store_->OpenExpunged(model_.state.id, message);
   ASSERT_TRUE(body.ok()) << body.status();
   EXPECT_EQ(*(*body)->Read(0, 100), model_.contents[message.guid]);
-  ASSERT_TRUE(store_->PurgeExpunged(0).ok());
+  EXPECT_EQ(*store_->PurgeExpunged(model_.state.id, 0, 10), 0u);
+  EXPECT_EQ(*store_->PurgeExpunged(model_.state.id, 4'000'000'000, 0), 0u);
   EXPECT_TRUE(store_->OpenExpunged(model_.state.id, message).ok());
-  ASSERT_TRUE(store_->PurgeExpunged(4'000'000'000).ok());
+  EXPECT_EQ(*store_->PurgeExpunged(model_.state.id, 4'000'000'000, 10), 1u);
   EXPECT_TRUE(absl::IsNotFound(store_->OpenExpunged(model_.state.id, message).status()));
 }
 
@@ -340,7 +341,7 @@ TEST_F(StoreTest, ADamagedIndexIsSetAsideAndRewritten) {
   EXPECT_TRUE(absl::IsDataLoss(store_->Load(model_.state.id).status()));
   ASSERT_TRUE(store_->Rewrite(model_.state).ok());
   ExpectLoadIsModel();
-  const auto missing = store_->Reconcile(model_.state);
+  const auto missing = store_->Reconcile(model_.state, Store::Leftovers::kRemove);
   ASSERT_TRUE(missing.ok()) << missing.status();
   EXPECT_THAT(*missing, IsEmpty());
   EXPECT_EQ(Files(), Shortened(model_.ExpectedFiles()));
@@ -372,7 +373,8 @@ TEST_F(StoreTest, MissingAndTornFilesAreFoundAndRestored) {
   ASSERT_TRUE((*disk_->Open(path(torn), journal::OpenMode::kReadWrite))->Truncate(3).ok());
   ASSERT_TRUE(disk_->CreateWhole(maildir + "cur/1.00000000000000aa.gemel,S=1,W=1:2,S", "x", 1).ok());
   EXPECT_TRUE(absl::IsNotFound(store_->OpenBody(model_.state.id, inbox, *mailbox.Find(gone)).status()));
-  const auto missing = store_->Reconcile(model_.state);
+  EXPECT_TRUE(absl::IsNotFound(store_->OpenBody(model_.state.id, inbox, *mailbox.Find(torn)).status()));
+  const auto missing = store_->Reconcile(model_.state, Store::Leftovers::kRemove);
   ASSERT_TRUE(missing.ok()) << missing.status();
   ASSERT_THAT(*missing, SizeIs(2));
   EXPECT_EQ((*missing)[0].message.uid, gone);
@@ -384,7 +386,38 @@ TEST_F(StoreTest, MissingAndTornFilesAreFoundAndRestored) {
   EXPECT_EQ(Files(), Shortened(model_.ExpectedFiles()));
   EXPECT_EQ(disk_->Stat(path(copied))->links, 2u);
   EXPECT_EQ(disk_->Stat(path(torn))->mtime_s, mailbox.Find(torn)->internal_date_s);
-  EXPECT_THAT(*store_->Reconcile(model_.state), IsEmpty());
+  EXPECT_THAT(*store_->Reconcile(model_.state, Store::Leftovers::kRemove), IsEmpty());
+}
+
+// After a crash an account may be older than its files, until the last records are confirmed again.
+TEST_F(StoreTest, FilesAheadOfTheStateAreKeptForTheRecordsThatCome) {
+  Open();
+  const MailboxId inbox = model_.Create("INBOX");
+  const MailboxId other = model_.Create("Other");
+  const Uid expunged = model_.Deliver(inbox, "expunged\n");
+  const Dot placed = model_.DeliverUnplaced(inbox, "placed\n");
+  const Uid copied = model_.Deliver(inbox, "copied\n");
+  SendAndCheckpoint();
+  const AccountState before = model_.state;
+  const auto files_before = Shortened(model_.ExpectedFiles());
+  const MailboxId made = model_.Create("Made");
+  model_.Copy(inbox, copied, other);
+  model_.Expunge(inbox, expunged);
+  model_.Place(placed, inbox);
+  SendAndCheckpoint();
+  const auto files_after = Shortened(model_.ExpectedFiles());
+
+  const auto missing = store_->Reconcile(before, Store::Leftovers::kKeep);
+  ASSERT_TRUE(missing.ok()) << missing.status();
+  EXPECT_THAT(*missing, IsEmpty());
+  EXPECT_THAT(Difference(Files(), files_before), ElementsAre(testing::StartsWith("too much: .Other/new/")));
+  EXPECT_TRUE(disk_->Stat(AccountDir() + "/Maildir/.Made").ok()) << made.hex();
+
+  // The records are applied again.
+  EXPECT_THAT(*store_->Reconcile(model_.state, Store::Leftovers::kRemove), IsEmpty());
+  EXPECT_EQ(Files(), files_after);
+  EXPECT_THAT(*store_->Reconcile(before, Store::Leftovers::kRemove), IsEmpty());
+  EXPECT_EQ(Files(), files_before);
 }
 
 TEST_F(StoreTest, ZeroedBytesSinceTheCheckpointAreFound) {
@@ -399,7 +432,7 @@ TEST_F(StoreTest, ZeroedBytesSinceTheCheckpointAreFound) {
   const std::string path = AccountDir() + "/Maildir/" + RelativePath(*model_.state.Find(inbox)->Find(uid), {});
   ASSERT_TRUE((*disk_->Open(path, journal::OpenMode::kReadWrite))->WriteAt(4, std::string(3, '\0')).ok());
   Open();
-  const auto missing = store_->Reconcile(model_.state);
+  const auto missing = store_->Reconcile(model_.state, Store::Leftovers::kRemove);
   ASSERT_TRUE(missing.ok()) << missing.status();
   ASSERT_THAT(*missing, SizeIs(1));
   EXPECT_EQ((*missing)[0].message.uid, uid);
@@ -411,13 +444,14 @@ TEST_F(StoreTest, StrangersAreFoundOnceAndOwnFilesNever) {
   const MailboxId other = model_.Create("Other");
   model_.Deliver(inbox, "ours\n");
   SendAndCheckpoint();
-  EXPECT_THAT(*store_->FindStrangers(model_.state), IsEmpty());
+  EXPECT_THAT(*store_->FindStrangers(model_.state.id), IsEmpty());
+  EXPECT_FALSE(*store_->MayHaveStrangers(model_.state.id));
   const std::string maildir = AccountDir() + "/Maildir/";
   ASSERT_TRUE(disk_->CreateWhole(maildir + "new/1234.M5P6.host", "From: x\n\nhi\n", 1234).ok());
   ASSERT_TRUE(disk_->CreateWhole(maildir + ".Other/cur/77.host:2,FS", "From: y\n", 77).ok());
   // Ours, moved by another reader.
   ASSERT_TRUE(disk_->Rename(maildir + Files().rbegin()->first, maildir + "cur/moved").ok() || true);
-  const auto strangers = store_->FindStrangers(model_.state);
+  const auto strangers = store_->FindStrangers(model_.state.id);
   ASSERT_TRUE(strangers.ok()) << strangers.status();
   const auto find = [&](const MailboxId& id) {
     return std::find_if(strangers->begin(), strangers->end(), [&](const Stranger& s) { return s.mailbox == id; });
@@ -426,8 +460,10 @@ TEST_F(StoreTest, StrangersAreFoundOnceAndOwnFilesNever) {
   EXPECT_EQ(find(other)->flags, journal::kFlagged | journal::kSeen);
   EXPECT_EQ(find(other)->mtime_s, 77);
   EXPECT_EQ(*store_->ReadStranger(*find(other)), "From: y\n");
+  EXPECT_TRUE(*store_->MayHaveStrangers(model_.state.id));
   for (const Stranger& stranger : *strangers) EXPECT_TRUE(store_->RemoveStranger(stranger).ok());
-  EXPECT_THAT(*store_->FindStrangers(model_.state), IsEmpty());
+  EXPECT_FALSE(*store_->MayHaveStrangers(model_.state.id));
+  EXPECT_THAT(*store_->FindStrangers(model_.state.id), IsEmpty());
 }
 
 TEST_F(StoreTest, StructuresAreCachedAndPruned) {
@@ -444,7 +480,7 @@ TEST_F(StoreTest, StructuresAreCachedAndPruned) {
   EXPECT_THAT(store_->CachedStructures(model_.state.id, {guid, Guid{}}), ElementsAre("(structure)", std::nullopt));
   model_.Expunge(inbox, uid);
   SendAndCheckpoint();
-  ASSERT_TRUE(store_->Reconcile(model_.state).ok());
+  ASSERT_TRUE(store_->Reconcile(model_.state, Store::Leftovers::kRemove).ok());
   EXPECT_EQ(store_->CachedStructure(model_.state.id, guid), std::nullopt);
 }
 
@@ -545,7 +581,7 @@ TEST_F(StoreTest, ReplayAfterAProcessCrashGivesTheSameFiles) {
       model_.Replay(*store_);
       Work();
       ExpectLoadIsModel();
-      const auto missing = store_->Reconcile(model_.state);
+      const auto missing = store_->Reconcile(model_.state, Store::Leftovers::kRemove);
       ASSERT_TRUE(missing.ok()) << missing.status();
       EXPECT_THAT(*missing, IsEmpty());
       ASSERT_THAT(Difference(Files(), Shortened(model_.ExpectedFiles())), IsEmpty())

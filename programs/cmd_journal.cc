@@ -6,6 +6,7 @@
 #include <ctime>
 #include <memory>
 
+#include "engine/data_lock.h"
 #include "engine/replay.h"
 #include "fmt/format.h"
 #include "journal/dump.h"
@@ -26,6 +27,14 @@ absl::StatusOr<std::string> JournalDirectory(const CommandLine& line, const Jour
   const auto config = line.LoadConfig();
   if (!config.ok()) return config.status();
   return config->data_directory + "/journal";
+}
+
+// Beside a running node: its journal stays as it is until this is gone.
+constexpr uint64_t kHoldWaitMs = 10'000;
+absl::StatusOr<std::unique_ptr<engine::JournalHold>> Hold(const std::string& journal_directory,
+                                                          const JournalArguments& arguments) {
+  if (!arguments.directory.empty()) return std::unique_ptr<engine::JournalHold>();  // no node's, or a copy
+  return engine::JournalHold::Take(journal_directory.substr(0, journal_directory.rfind('/')), kHoldWaitMs);
 }
 
 // One line that is written over, on a terminal; a JSON line now and then with --json; else nothing.
@@ -57,6 +66,8 @@ class Progress {
 void Verify(CommandLine& line, const JournalArguments& arguments, bool deep) {
   const auto directory = JournalDirectory(line, arguments);
   if (!directory.ok()) return line.Fail(directory.status());
+  const auto hold = Hold(*directory, arguments);
+  if (!hold.ok()) return line.Fail(hold.status());
   const auto disk = journal::MakePosixDisk();
   absl::StatusOr<journal::JournalStat> stat;
   {
@@ -131,6 +142,8 @@ void Replay(CommandLine& line, const JournalArguments& arguments) {
     if (!until.ok()) return line.Fail(until.status());
     options.until_ms = *until;
   }
+  const auto hold = Hold(*directory, arguments);
+  if (!hold.ok()) return line.Fail(hold.status());
   const auto disk = journal::MakePosixDisk();
   absl::StatusOr<engine::ReplayReport> report;
   {
@@ -161,19 +174,26 @@ void Replay(CommandLine& line, const JournalArguments& arguments) {
 void Export(CommandLine& line, const JournalArguments& arguments) {
   const auto config = line.LoadConfig();
   if (!config.ok()) return line.Fail(config.status());
+  const auto hold = Hold(config->data_directory + "/journal", arguments);
+  if (!hold.ok()) return line.Fail(hold.status());
   const auto disk = journal::MakePosixDisk();
   uint64_t done = 0;
-  absl::StatusOr<uint64_t> accounts;
+  absl::StatusOr<engine::ReplayReport> report;
   {
     Progress progress(arguments.json);
-    accounts = engine::Export(*disk, {config->data_directory, arguments.target, arguments.account},
-                              [&](const std::string& account) { progress.Show(++done, 0, "exported " + account); });
+    report = engine::Export(*disk, {config->data_directory, arguments.target, arguments.account},
+                            [&](const std::string& account) { progress.Show(++done, 0, "exported " + account); });
   }
-  if (!accounts.ok()) return line.Fail(accounts.status());
+  if (!report.ok()) return line.Fail(report.status());
+  for (const std::string& damage : report->damaged) fmt::print(stderr, "missing: {}\n", damage);
+  if (!report->damaged.empty()) line.exit_code = kFoundWrong;
   if (arguments.json) {
-    fmt::print("{}\n", json::serialize(json::object{{"accounts", *accounts}}));
+    fmt::print("{}\n",
+               json::serialize(json::object{{"accounts", report->accounts},
+                                            {"messages", report->messages},
+                                            {"damaged", json::array(report->damaged.begin(), report->damaged.end())}}));
   } else {
-    fmt::print("{} accounts exported to {}\n", *accounts, arguments.target);
+    fmt::print("{} accounts exported to {}\n", report->accounts, arguments.target);
   }
 }
 

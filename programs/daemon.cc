@@ -136,7 +136,12 @@ class Daemon {
     net_.SetPeerTls(*std::move(peer_tls));
     net_.SetPeerAddress([this] { return identity_.peer ? identity_.peer->link_address : std::string(); });
 
-    auto node = engine::Node::Open(engine::NodeOptionsOf(config_), identity_,
+    engine::NodeOptions options = engine::NodeOptionsOf(config_);
+    options.keep_readers_out = [directory = config_.data_directory] {
+      return std::shared_ptr<void>(engine::JournalHold::TakeAlone(directory));
+    };
+    options.keep_readers_out();  // makes the file that readers look for
+    auto node = engine::Node::Open(std::move(options), identity_,
                                    {*disk_, journal::SystemClock(), journal::SystemRandom(), loop_, net_, workers_});
     if (!node.ok()) return node.status();
     node_ = *std::move(node);
@@ -161,6 +166,8 @@ class Daemon {
     admin.name = "admin";
     admin.address = "unix:" + config_.admin_socket;
     admin.unix_mode = 0600;
+    admin.unix_uids = {0, geteuid()};
+    admin.stranger_goodbye = engine::AdminRefusal();
     if (auto status = Listen(
             admin,
             [this](Connection& connection) { return engine::MakeAdminSession(*node_, admin_hooks_, connection); });
@@ -228,7 +235,10 @@ class Daemon {
 
   engine::LinkHandlers PeerHandlers() {
     engine::LinkHandlers handlers;
-    handlers.make_link = [this](Connection& connection) { return node_->AcceptLink(connection); };
+    handlers.make_link = [this](Connection& connection) {
+      EndPairing();
+      return node_->AcceptLink(connection);
+    };
     handlers.check_proxy = [this](const engine::ProxyHello& hello) { return node_->CheckProxy(hello); };
     handlers.make_proxied = [this](Connection& connection, const engine::ProxyHello& hello) {
       imap::Preauthenticated client{hello.account, NameOf(hello.account), hello.tls, hello.enabled};
@@ -247,12 +257,14 @@ class Daemon {
 
   engine::ListenOptions ClientOptions(std::string name, std::string address, engine::ListenTls tls,
                                       std::string goodbye) const {
-    return {.name = std::move(name),
-            .address = std::move(address),
-            .tls = tls,
-            .connections_max = config_.connections,
-            .connections_per_address_max = config_.connections_per_address,
-            .goodbye = std::move(goodbye)};
+    engine::ListenOptions options;
+    options.name = std::move(name);
+    options.address = std::move(address);
+    options.tls = tls;
+    options.connections_max = config_.connections;
+    options.connections_per_address_max = config_.connections_per_address;
+    options.goodbye = std::move(goodbye);
+    return options;
   }
 
   std::shared_ptr<const smtp::SessionOptions> SmtpOptions(smtp::Kind kind, uint64_t idle_ms) const {
@@ -288,6 +300,16 @@ class Daemon {
                                         identity_ = paired;
                                         node_->SetPeer(*paired.peer);
                                       });
+  }
+
+  // The peer dials, so it has finished pairing.
+  void EndPairing() {
+    if (!identity_.peer) return;
+    const auto status = engine::EndPairing(*disk_, config_.data_directory, identity_.peer->key_fingerprint);
+    if (!status.ok()) {
+      Log(LogLevel::kWarning, "pairing-token-kept",
+          {{"error", std::string(status.message())}, {"advice", "it is void within the hour"}});
+    }
   }
 
   void OnSignal(int signal) {

@@ -20,16 +20,21 @@ void SmtpLimits::Disconnect(const std::string& address, bool loopback) {
   if (it != by_address_.end() && --it->second == 0) by_address_.erase(it);
 }
 
-bool SmtpLimits::TakeMessage(const journal::AccountId& account, int64_t now_s) {
-  if (options_.messages_per_mailbox_minute_max == 0) return true;
+uint32_t& SmtpLimits::Count(const journal::AccountId& account, int64_t now_s) {
   if (now_s / 60 != minute_) {
     minute_ = now_s / 60;
     by_account_.clear();
   }
-  uint32_t& count = by_account_[account];
-  if (count >= options_.messages_per_mailbox_minute_max) return false;
-  ++count;
-  return true;
+  return by_account_[account];
+}
+
+bool SmtpLimits::MayTakeMessage(const journal::AccountId& account, int64_t now_s) {
+  const uint32_t max = options_.messages_per_mailbox_minute_max;
+  return max == 0 || Count(account, now_s) < max;
+}
+
+void SmtpLimits::CountMessage(const journal::AccountId& account, int64_t now_s) {
+  if (options_.messages_per_mailbox_minute_max != 0) ++Count(account, now_s);
 }
 
 }  // namespace gemel::smtp

@@ -27,13 +27,16 @@ class SmtpLimits {
   bool Connect(const std::string& address, bool loopback);
   void Disconnect(const std::string& address, bool loopback);
 
-  // Counts a message for the account; false: it has had its share of this minute.
-  bool TakeMessage(const journal::AccountId& account, int64_t now_s);
+  // False: the account has had its share of this minute.
+  bool MayTakeMessage(const journal::AccountId& account, int64_t now_s);
+  void CountMessage(const journal::AccountId& account, int64_t now_s);
 
   uint32_t connections() const { return connections_; }
   void set_options(LimitOptions options) { options_ = options; }  // for a reload; what is there stays
 
  private:
+  uint32_t& Count(const journal::AccountId& account, int64_t now_s);
+
   LimitOptions options_;
   uint32_t connections_ = 0;
   absl::flat_hash_map<std::string, uint32_t> by_address_;

@@ -16,9 +16,9 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "engine/connection.h"
+#include "engine/header_scan.h"
 #include "engine/service.h"
 #include "smtp/decoder.h"
-#include "smtp/header_scan.h"
 #include "smtp/limits.h"
 
 namespace gemel::smtp {
@@ -186,7 +186,7 @@ class Session final : public engine::ProtocolSession {
   uint64_t crlf_bytes_ = 0;  // of the message so far
   DataDecoder data_;
   ChunkDecoder chunks_;
-  HeaderScan header_;
+  engine::HeaderScan header_;
 
   // Callbacks hold it weakly, so that they find out that the session is gone.
   std::shared_ptr<char> alive_ = std::make_shared<char>();

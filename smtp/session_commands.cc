@@ -164,6 +164,9 @@ void Session::OnRcpt(std::string_view arguments) {
     case absl::StatusCode::kPermissionDenied:
       reply = absl::StrCat("550 5.2.1 <", path->address, "> Mailbox disabled");
       break;
+    case absl::StatusCode::kFailedPrecondition:
+      reply = absl::StrCat("550 5.4.6 <", path->address, "> Its aliases lead in a circle");
+      break;
     case absl::StatusCode::kResourceExhausted:
       return Reply("452 4.3.1 No room for mail now");
     default:
@@ -185,7 +188,7 @@ void Session::AddRecipient(std::string address, std::vector<engine::DeliveryTarg
   if (targets_named_ + targets.size() > kTargetsMax) return Reply("452 4.5.3 Too many recipients");
   const int64_t now_s = service_.NowSeconds();
   for (const engine::DeliveryTarget& target : targets) {
-    if (!limits_.TakeMessage(target.account, now_s)) {
+    if (!limits_.MayTakeMessage(target.account, now_s)) {
       return Reply(absl::StrCat("450 4.2.1 <", address, "> gets too much mail at the moment"));
     }
   }

@@ -210,6 +210,8 @@ void Session::EndOfMessage() {
   state_ = State::kFinishing;
   std::vector<engine::Delivery::Recipient> recipients;
   recipients.reserve(targets_.size());
+  // Only now: an envelope that is never followed by a message takes nothing from anybody.
+  for (const Target& target : targets_) limits_.CountMessage(target.target.account, service_.NowSeconds());
   for (const Target& target : targets_) recipients.push_back({target.address, target.target, TraceFor(target)});
   delivery_->Finish(std::move(recipients),
                     [this, alive = std::weak_ptr<char>(alive_)](const std::vector<absl::Status>& results) {

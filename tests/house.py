@@ -15,7 +15,7 @@ LAYERS = {
     "programs": ["smtp", "imap", "engine", "maildir", "journal"],
     "perf": [],
 }
-LINES_MAX = 800
+LINES_MAX = 600
 COLUMNS_MAX = 120
 BYTES_MAX = 1 << 20
 

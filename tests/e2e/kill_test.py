@@ -1,34 +1,43 @@
 #!/usr/bin/env python3
 """Kills a node at random moments under mixed load and looks whether anything acknowledged was lost or doubled.
 
-  tests/e2e/kill_test.py [--kills 200] [--seed N] [--bin DIR] [--keep] [--stop-every N]
+  tests/e2e/kill_test.py [--kills 200] [--seed N] [--bin DIR] [--keep] [--stop-every N] [--compare-every N]
 
-Clients deliver through LMTP and SMTP of both nodes, and append, flag, move and expunge over IMAP at both. Every letter
-has an id in its header X-Id, and for each id the test knows in which states it may be: an acknowledged change leaves
-one, a change whose reply never came leaves both. After each kill and restart the load pauses, the link comes to rest,
-and then
+Clients deliver through LMTP and SMTP of both nodes, and append, flag, copy, move and expunge over IMAP at both. Every
+letter has an id in its header X-Id, and for each id the test knows in which states it may be: an acknowledged change
+leaves one, a change whose reply never came leaves both. After each kill and restart the load pauses, the link comes to
+rest, and then
 
   - both nodes' account digests are equal,
   - every id is in exactly one place and with flags that the test holds possible, read over IMAP from both nodes,
   - no UID of a mailbox names another letter than it ever did, and UIDVALIDITY is what it was.
+
+Every 20th time (--compare-every) and at the end both nodes are stopped as well, and three trees are equal file by file
+and row by row, as trees.py says: each node's own, and what `gemel replay` makes of its journal in an empty directory;
+and one node's and the other's. A line of a sanitizer in a node's log fails the test too.
 
 The seed is printed and can be given again; it fixes victims, moments and operations, as far as the machine lets it.
 """
 
 import argparse
 import imaplib
+import json
 import os
 import random
 import re
+import shutil
 import smtplib
 import sys
+import tempfile
 import threading
 import time
 
 import pair as harness
-from pair import Pair, letter
+import trees
+from pair import Pair, letter, run
 
 MAILBOXES = ["INBOX", "Archive", "Work"]
+COPIES = "Copies"  # takes copies and keeps them; nothing else happens there
 GONE = None
 KEEP_PER_ACCOUNT = 300  # more settled letters than this are expunged, so that looking at all of them stays quick
 Lost = (OSError, smtplib.SMTPServerDisconnected, imaplib.IMAP4.abort)
@@ -46,6 +55,7 @@ class Model:
         self.states = {}   # account -> id -> set of states
         self.uids = {}     # (account, mailbox, uidvalidity, uid) -> id
         self.validity = {}  # (account, mailbox) -> uidvalidity
+        self.copies = {}   # (account, id) -> [least, most] in COPIES
         self.counts = {"acknowledged": 0, "unknown": 0, "refused": 0}
 
     def new(self, account, letter_id, state):
@@ -64,6 +74,16 @@ class Model:
                     self.states[account][letter_id] = changed
                 elif kind == "unknown":
                     self.states[account][letter_id] = states | changed
+        return outcome
+
+    def copied(self, account, letter_id):
+        """To be called with the outcome of a COPY."""
+        def outcome(kind):
+            with self.lock:
+                self.counts[kind] += 1
+                bounds = self.copies.setdefault((account, letter_id), [0, 0])
+                bounds[0] += kind == "acknowledged"
+                bounds[1] += kind != "refused"
         return outcome
 
     def settled(self, account, mailbox):
@@ -126,7 +146,7 @@ class Load:
 
     @staticmethod
     def text(letter_id, rng):
-        size = rng.choice([10, 500, 4000, 4000, 40_000])
+        size = rng.choice([10, 10, 500, 500, 4000, 4000, 4000, 40_000, 40_000, 600_000])  # the last goes in chunks
         body = "".join(f"{letter_id} {line}\r\n" for line in range(size // 20 + 1))
         return f"X-Id: {letter_id}\r\n" + letter(f"letter {letter_id}", body, message_id=f"{letter_id}@demo.example.test")
 
@@ -134,7 +154,8 @@ class Load:
 
     def deliver(self, rng, index, session):
         node = rng.choice(self.pair.nodes)
-        account, letter_id = rng.choice(self.pair.accounts), self.new_id(rng)
+        accounts = rng.sample(self.pair.accounts, rng.choice([1, 1, 1, 2]))  # two share one body
+        letter_id = self.new_id(rng)
         key = (node.name, index % 2)
         try:
             client = session.get(key)
@@ -142,35 +163,42 @@ class Load:
                 client = session[key] = node.lmtp_client() if index % 2 else node.smtp_client()
                 client.ehlo()
             client.mail("sender@demo.example.test")
-            code, _ = client.rcpt(account)
-            if code == 421:  # it is going down
-                session.pop(key, None)
-                return
-            if code >= 500:
-                raise Wrong(f"RCPT answered {code}")
-            if code != 250:  # not now
-                client.rset()
-                return
+            for account in accounts:
+                code, _ = client.rcpt(account)
+                if code == 421:  # it is going down
+                    session.pop(key, None)
+                    return
+                if code >= 500:
+                    raise Wrong(f"RCPT answered {code}")
+                if code != 250:  # not now
+                    client.rset()
+                    return
         except Wrong:
             raise
         except (Lost + (smtplib.SMTPException,)):
             session.pop(key, None)
             return
-        outcome = self.model.new(account, letter_id, ("INBOX", frozenset()))
+        outcomes = [self.model.new(account, letter_id, ("INBOX", frozenset())) for account in accounts]
         try:
-            code, text = client.data(self.text(letter_id, rng))
+            replies = [client.data(self.text(letter_id, rng))]
+            if index % 2:  # LMTP answers for each recipient
+                replies += [client.getreply() for _ in accounts[1:]]
+            else:
+                replies *= len(accounts)
         except (Lost + (smtplib.SMTPException,)):
             session.pop(key, None)
-            outcome("unknown")
+            for outcome in outcomes:
+                outcome("unknown")
             return
-        if code == 250:
-            outcome("acknowledged")
-        elif 400 <= code < 500:
-            # "Not now" promises nothing: where the peer went away in between the letter may well be stored.
-            outcome("unknown")
-            session.pop(key, None)
-        else:
-            raise Wrong(f"DATA answered {code} {text}")
+        for outcome, (code, text) in zip(outcomes, replies):
+            if code == 250:
+                outcome("acknowledged")
+            elif 400 <= code < 500:
+                # "Not now" promises nothing: where the peer went away in between the letter may well be stored.
+                outcome("unknown")
+                session.pop(key, None)
+            else:
+                raise Wrong(f"DATA answered {code} {text}")
 
     # ---- changes ----
 
@@ -183,7 +211,7 @@ class Load:
         except (Lost + (imaplib.IMAP4.error,)):
             session.pop(node.name, None)
             return
-        action = rng.choice(["append", "flag", "unflag", "move", "move", "expunge"])
+        action = rng.choice(["append", "flag", "unflag", "copy", "move", "move", "expunge"])
         try:
             getattr(self, "change_" + action)(rng, account, client)
         except Lost:
@@ -247,6 +275,13 @@ class Load:
     def change_unflag(self, rng, account, client):
         self.change_flag(rng, account, client, "-")
 
+    def change_copy(self, rng, account, client):
+        _, picked = self.some_letters(rng, account, client, 3)
+        if not picked:
+            return
+        outcomes = [self.model.copied(account, i) for i in picked.values()]
+        self.told(outcomes, lambda: client.uid("COPY", ",".join(picked), COPIES))
+
     def change_move(self, rng, account, client):
         mailbox, picked = self.some_letters(rng, account, client, 5)
         to = rng.choice([m for m in MAILBOXES if m != mailbox])
@@ -286,7 +321,8 @@ def look_at(node, account, model):
     """Reads all of an account from a node and compares it with the model. Gives {id: state}."""
     client = node.imap_client(account)
     found = {}
-    for mailbox in MAILBOXES:
+    copies = {}
+    for mailbox in MAILBOXES + [COPIES]:
         client.must("select", mailbox, True)
         validity = client.untagged_responses["UIDVALIDITY"][-1].decode()
         if model.validity.setdefault((account, mailbox), validity) != validity:
@@ -295,6 +331,9 @@ def look_at(node, account, model):
         for uid, letter_id, flags in parse_fetch(data):
             if model.uids.setdefault((account, mailbox, validity, uid), letter_id) != letter_id:
                 raise Wrong(f"{node.name}: {account} {mailbox}: UID {uid} names another letter now: {letter_id}")
+            if mailbox == COPIES:
+                copies[letter_id] = copies.get(letter_id, 0) + 1
+                continue
             if letter_id in found:
                 raise Wrong(f"{node.name}: {account}: {letter_id} is there twice: {found[letter_id]}, {mailbox}")
             found[letter_id] = (mailbox, flags)
@@ -309,7 +348,14 @@ def look_at(node, account, model):
     strangers = set(found) - set(states)
     if strangers:
         raise Wrong(f"{node.name}: {account}: nobody sent {strangers}")
-    return found
+    for (name, letter_id), (least, most) in model.copies.items():
+        if name == account and not least <= copies.get(letter_id, 0) <= most:
+            raise Wrong(f"{node.name}: {account}: {copies.get(letter_id, 0)} copies of {letter_id}, "
+                        f"may be {least} to {most}")
+    for letter_id in copies:
+        if (account, letter_id) not in model.copies:
+            raise Wrong(f"{node.name}: {account}: nobody copied {letter_id}")
+    return found, copies
 
 
 def check(pair, model):
@@ -323,8 +369,14 @@ def check(pair, model):
         if views[0] != views[1]:
             raise Wrong(f"{account}: the nodes show different things")
         # What was possible has become what is.
-        model.states[account] = {i: {state} for i, state in views[0].items()}
+        found, copies = views[0]
+        model.states[account] = {i: {state} for i, state in found.items()}
+        model.copies = {key: bounds for key, bounds in model.copies.items() if key[0] != account}
+        model.copies.update({(account, i): [count, count] for i, count in copies.items()})
         tidy(pair.nodes[0], account, model)
+    found = [line for node in pair.nodes for line in node.findings()]
+    if found:
+        raise Wrong("\n".join(found))
 
 
 def tidy(node, account, model):
@@ -332,12 +384,41 @@ def tidy(node, account, model):
     if len(model.states[account]) <= KEEP_PER_ACCOUNT:
         return
     client = node.imap_client(account)
-    for mailbox in MAILBOXES:
+    for mailbox in MAILBOXES + [COPIES]:
         client.must("select", mailbox)
         client.must("uid", "STORE", "1:*", "+FLAGS.SILENT", "(\\Deleted)")
         client.must("expunge")
     client.logout()
     model.states[account] = {}
+    model.copies = {key: bounds for key, bounds in model.copies.items() if key[0] != account}
+
+
+def compare(pair):
+    """The replay of each journal equals the node's own tree, and the nodes' trees are equal."""
+    pair.wait_quiet(120)
+    digests = pair.nodes[0].digests()
+    for node in pair.nodes:
+        code = node.kill(harness.signal.SIGTERM)
+        if code:
+            raise Wrong(f"{node.name} ended with {code}")
+    pairs = []
+    directory = tempfile.mkdtemp(prefix="replay-", dir=pair.directory)
+    for node in pair.nodes:
+        target = os.path.join(directory, node.name)
+        report = json.loads(run(os.path.join(harness.BIN, "gemel"), "replay", "--json", "--directory",
+                                node.data_directory + "/journal", target, timeout=600).splitlines()[-1])
+        if report["digests"] != digests:
+            raise Wrong(f"the replay of {node.name} has other digests")
+        pairs.append((node.name, node.data_directory, f"replay of {node.name}", target))
+    pairs.append((pair.a.name, pair.a.data_directory, pair.b.name, pair.b.data_directory))
+    for arguments in pairs:
+        differing = trees.differences(*arguments)
+        if differing:
+            raise Wrong(f"{arguments[0]} and {arguments[2]} differ (kept in {directory}):\n" + "\n".join(differing))
+    shutil.rmtree(directory)
+    for node in pair.nodes:
+        node.start()
+    pair.wait_quiet(120)
 
 
 def main():
@@ -346,6 +427,8 @@ def main():
     arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     arguments.add_argument("--accounts", type=int, default=4)
     arguments.add_argument("--stop-every", type=int, default=10, help="every so many kills SIGTERM instead of SIGKILL")
+    arguments.add_argument("--compare-every", type=int, default=20,
+                           help="every so many kills the trees are compared with a replay")
     arguments.add_argument("--bin", help="where gemel and gemeld are")
     arguments.add_argument("--keep", action="store_true", help="leave the directory there")
     options = arguments.parse_args()
@@ -353,13 +436,16 @@ def main():
         harness.BIN = os.path.abspath(options.bin)
     print(f"seed {options.seed}", flush=True)
     rng = random.Random(options.seed)
-    pair, model = Pair(options.accounts), Model()
+    # Nothing is pruned: the replay must make everything from the journal alone.
+    pair, model = Pair(options.accounts, settings={"journal": {"retain_size": "1TiB"}}), Model()
     keep = True
     begun = time.monotonic()
+    compared = 0
     try:
         for account in pair.accounts:
             client = pair.a.imap_client(account)
             client.must("create", "Work")
+            client.must("create", COPIES)
             client.logout()
         load = Load(pair, model, options.seed)
         for kill in range(1, options.kills + 1):
@@ -372,6 +458,9 @@ def main():
             time.sleep(rng.uniform(0, 0.4))
             load.pause()
             check(pair, model)
+            if kill % options.compare_every == 0 or kill == options.kills:
+                compare(pair)
+                compared += 1
             if kill % 10 == 0 or sys.stdout.isatty():
                 print(f"{kill} kills, {model.counts['acknowledged']} changes acknowledged, {model.counts['unknown']} "
                       f"unknown, {model.counts['refused']} refused, {time.monotonic() - begun:.0f} s",
@@ -380,7 +469,7 @@ def main():
         load.resume()
         keep = options.keep
         print(f"good: {options.kills} kills, {model.counts['acknowledged']} acknowledged changes, none lost, "
-              f"none doubled")
+              f"none doubled; {compared} times both trees were equal to one another and to their replays")
         return 0
     except (Wrong, AssertionError, OSError) as error:
         print(f"\nWRONG (seed {options.seed}): {error}\nThe nodes' directories stay in {pair.directory}")

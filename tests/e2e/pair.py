@@ -4,6 +4,7 @@ import http.client
 import imaplib
 import json
 import os
+import re
 import shutil
 import signal
 import smtplib
@@ -15,6 +16,8 @@ import time
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("GEMEL_BIN", os.path.join(SOURCE, "build", "release", "bin"))
 PASSWORD = "pass"
+# What a build with sanitizers writes into the node's log when it finds something.
+FOUND = re.compile(r".*(?:ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime error:).*")
 
 
 def wait_until(done, seconds, what):
@@ -32,6 +35,51 @@ def wait_until(done, seconds, what):
 def host_port(address):
     host, port = address.rsplit(":", 1)
     return host, int(port)
+
+
+def draw_ports(count):
+    """Free ports on 127.0.0.1; all sockets stay open until the last is drawn, so that none comes twice."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def configure(path, section, settings):
+    """Sets keys of a gemeld.toml for the next start: texts, numbers or lists."""
+    with open(path) as file:
+        lines = file.read().splitlines()
+    heading = f"[{section}]"
+    if heading not in lines:
+        lines.append(heading)
+    at = lines.index(heading)
+    end = next((i for i in range(at + 1, len(lines)) if lines[i].startswith("[")), len(lines))
+    kept = [line for line in lines[at + 1:end] if line.split("=")[0].strip() not in settings]
+    new = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    with open(path, "w") as file:
+        file.write("\n".join(lines[:at + 1] + kept + new + lines[end:]) + "\n")
+
+
+def write_configurations(directory, settings):
+    """What `gemel demo` would write for its two nodes, which it takes as it finds it; and `settings` besides."""
+    for name in "ab":
+        own = os.path.join(directory, name)
+        os.makedirs(own + "/run")
+        os.mkdir(own + "/data", 0o700)
+        path = own + "/gemeld.toml"
+        open(path, "w").close()
+        link, lmtp, smtp, imap, imaps = (f"127.0.0.1:{port}" for port in draw_ports(5))
+        for section, keys in {"node": {"data_directory": own + "/data", "admin_socket": own + "/run/admin",
+                                       "host_name": f"{name}.demo.example.test"},
+                              "link": {"listen": [link], "address": link}, "smtp": {"listen": [smtp]},
+                              "lmtp": {"socket": own + "/run/lmtp", "listen": [lmtp]},
+                              "imap": {"listen": [imap], "listen_tls": [imaps]}}.items():
+            configure(path, section, keys)
+        for section, keys in settings.items():
+            configure(path, section, keys)
 
 
 class AdminConnection(http.client.HTTPConnection):
@@ -53,7 +101,7 @@ class Node:
             setattr(self, name, description[name])
         self.process = None  # where we started it; the first one is the demo's
 
-    def kill(self, how=signal.SIGKILL, seconds=15):
+    def kill(self, how=signal.SIGKILL, seconds=30):
         """Ends the process and waits until it is gone."""
         os.kill(self.pid, how)
         if self.process:
@@ -79,6 +127,19 @@ class Node:
             except OSError:
                 return None
         return wait_until(answers, seconds, f"node {self.name} answers")
+
+    def configure(self, section, **settings):
+        configure(self.config, section, settings)
+
+    def findings(self):
+        """What sanitizers wrote into the log."""
+        with open(self.log, errors="replace") as log:
+            return FOUND.findall(log.read())
+
+    def memory(self, name):
+        """Of the process, in bytes: VmRSS, VmHWM (the most it ever had), RssAnon ..."""
+        with open(f"/proc/{self.pid}/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith(name + ":"))
 
     def log_tail(self, lines=15):
         with open(self.log, errors="replace") as log:
@@ -139,8 +200,11 @@ def alive(pid):
 
 
 class Pair:
-    def __init__(self, accounts=4, arguments=()):
+    def __init__(self, accounts=4, arguments=(), settings=None):
+        """settings: {section: {key: value}} of gemeld.toml, for both nodes from their first start on."""
         self.directory = tempfile.mkdtemp(prefix="gemel-e2e-")
+        if settings:
+            write_configurations(self.directory, settings)
         self.process = subprocess.Popen(
             [os.path.join(BIN, "gemel"), "demo", "--json", "--dir", self.directory, "--accounts", str(accounts),
              *arguments], stdout=subprocess.PIPE, text=True)
@@ -153,15 +217,26 @@ class Pair:
         self.a, self.b = self.nodes
 
     def stop(self, keep=False):
-        for node in self.nodes:
-            if node.process:
-                node.kill(signal.SIGTERM)
+        codes = [node.kill(signal.SIGTERM) for node in self.nodes if node.process]
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(60)
         self.process.stdout.close()
-        if not keep:
+        found = [line for node in self.nodes for line in node.findings()]
+        if not keep and not found:
             shutil.rmtree(self.directory)
+        if found or any(codes):
+            raise AssertionError(f"nodes ended with {codes}: " + "\n".join(found))
         return code
+
+    def restart(self, change=None):
+        """Stops both nodes, lets `change()` do something meanwhile, and starts them again."""
+        for node in self.nodes:
+            node.kill(signal.SIGTERM)
+        if change:
+            change()
+        for node in self.nodes:
+            node.start()
+        self.wait_quiet()
 
     def wait_quiet(self, seconds=60):
         """Until both are connected and neither owes the other anything."""

@@ -6,14 +6,17 @@ import os
 import pty
 import pwd
 import select
+import re
 import shutil
+import signal
+import smtplib
 import socket
 import subprocess
 import tempfile
 import time
 import unittest
 
-from pair import PASSWORD, Pair, host_port, letter, run, wait_until
+from pair import PASSWORD, SOURCE, Pair, host_port, letter, run, wait_until
 
 pair = None
 
@@ -88,12 +91,20 @@ class Swaks(unittest.TestCase):
                           "nobody@example.test", "--from", "swaks@demo.example.test", check=False)
             self.assertIn("550 5.1.1", refused.stdout)
 
-    def test_unix_socket(self):
-        for node in pair.nodes:
-            run("swaks", "--socket", node.lmtp_socket, "--protocol", "LMTP", "--to", pair.accounts[3], "--from",
-                "swaks@demo.example.test", "--header", "Subject: by socket")
-        pair.wait_quiet()
-        self.assertEqual(len(search(pair.a, pair.accounts[3], "SUBJECT", '"by socket"')), 2)
+    def test_unix_socket_also_right_after_a_crash(self):
+        for number, victim in enumerate((None, pair.a, pair.b)):
+            if victim:
+                victim.kill()
+                victim.start()
+                pair.wait_quiet()
+            subject = f"by socket {number}"
+            for node in pair.nodes:
+                run("swaks", "--socket", node.lmtp_socket, "--protocol", "LMTP", "--to", pair.accounts[3], "--from",
+                    "swaks@demo.example.test", "--header", f"Subject: {subject}")
+            # A letter that came to the node which is not its home is shown when the home has placed it.
+            pair.wait_quiet()
+            for node in pair.nodes:
+                self.assertEqual(len(search(node, pair.accounts[3], "SUBJECT", f'"{subject}"')), 2)
 
 
 @needs("curl")
@@ -231,6 +242,18 @@ class Mutt(unittest.TestCase):
             client.logout()
 
 
+def documented(marker, replacements=None):
+    """The settings that docs/postfix-exim.md shows behind `marker`, with this pair's addresses in place of those there."""
+    with open(os.path.join(SOURCE, "docs", "postfix-exim.md")) as file:
+        text = file.read()
+    settings = re.search(r"```\n(.*?)```", text[text.index(marker):], re.S).group(1)
+    for old, new in (replacements or {}).items():
+        if old not in settings:
+            raise AssertionError(f"{marker}: {old} is not in the documented settings")
+        settings = settings.replace(old, new)
+    return settings
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -239,8 +262,9 @@ def free_port():
 
 def inject(port, user, subjects):
     """Gives letters to an MTA, as another host would."""
-    import smtplib
-    with smtplib.SMTP("127.0.0.1", port, local_hostname="other.example.test", timeout=30) as client:
+    # Exim's configuration in Debian checks no recipient of a client at 127.0.0.1.
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="other.example.test", timeout=30,
+                      source_address=("127.0.0.2", 0)) as client:
         for subject in subjects:
             client.sendmail("remote@demo.example.test", [user], letter(subject, ".dot\r\n" + "line\r\n" * 200))
 
@@ -282,7 +306,8 @@ postlog unix-dgram n - n - 1 postlogd
             os.mkdir(f"{self.directory}/{name}", 0o755)
         owner = pwd.getpwnam("postfix")
         os.chown(self.directory + "/data", owner.pw_uid, owner.pw_gid)
-        (host_a, port_a), (host_b, port_b) = host_port(pair.a.lmtp), host_port(pair.b.lmtp)
+        settings = documented("`/etc/postfix/main.cf` of mail1", {
+            "127.0.0.1:24": pair.a.lmtp, "[192.0.2.2]:24": "[{}]:{}".format(*host_port(pair.b.lmtp))})
         with open(config + "/main.cf", "w") as file:
             file.write(f"""compatibility_level = 3.6
 queue_directory = {self.directory}/queue
@@ -299,11 +324,8 @@ inet_protocols = ipv4
 mydestination =
 alias_maps =
 alias_database =
-virtual_mailbox_domains = example.test
-virtual_transport = lmtp:inet:{host_a}:{port_a}, [{host_b}]:{port_b}
-lmtp_connect_timeout = 5s
+{settings}
 smtpd_relay_restrictions = reject_unauth_destination
-smtpd_recipient_restrictions =
 minimal_backoff_time = 1s
 maximal_backoff_time = 2s
 queue_run_delay = 1s
@@ -330,6 +352,9 @@ transport_retry_time = 1s
         pair.wait_quiet()
         for node in pair.nodes:
             self.assertEqual(len(search(node, user, "SUBJECT", "postfix")), 20, self.log())
+        with self.assertRaises(smtplib.SMTPRecipientsRefused) as refused:
+            inject(self.port, "nobody@example.test", ["to nobody"])
+        self.assertEqual(refused.exception.recipients["nobody@example.test"][0], 550)
         pair.a.kill()
         try:
             inject(self.port, user, [f"postfix while a is gone {i}" for i in range(10)])
@@ -342,77 +367,100 @@ transport_retry_time = 1s
         self.assertEqual(pair.a.digests(), pair.b.digests())
 
 
-def find_exim(directory):
-    """Exim's program: GEMEL_EXIM, one that is installed, or the one in Debian's package, unpacked (Exim and Postfix
-    cannot be installed together)."""
-    for path in (os.environ.get("GEMEL_EXIM"), shutil.which("exim4", path="/usr/sbin:/usr/bin")):
-        if path and os.path.exists(path):
-            return path
-    done = subprocess.run(["apt-get", "download", "exim4-daemon-light"], cwd=directory, capture_output=True, text=True,
-                          timeout=120, check=False)
-    packages = glob.glob(directory + "/exim4-daemon-light*.deb")
-    if done.returncode or not packages:
-        return None
-    run("dpkg", "-x", packages[0], directory + "/exim")
-    path = directory + "/exim/usr/sbin/exim4"
-    return path if run(path, "-bV", check=False).returncode == 0 else None
+def unpack_exim(directory):
+    """Debian's Exim and its configuration, unpacked: it cannot be installed beside Postfix. ./dev test downloads the
+    packages into build/exim; else it is tried here. None: they cannot be had."""
+    packages = os.environ.get("GEMEL_EXIM_PACKAGES", os.path.join(SOURCE, "build", "exim"))
+    wanted = ("exim4-daemon-light", "exim4-base", "exim4-config")
+    if not all(glob.glob(f"{packages}/{name}_*.deb") for name in wanted):
+        packages = directory
+        done = subprocess.run(["apt-get", "download", *wanted], cwd=directory, capture_output=True, timeout=120,
+                              check=False)
+        if done.returncode:
+            return None
+    root = directory + "/root"
+    for name in wanted:
+        run("dpkg", "-x", glob.glob(f"{packages}/{name}_*.deb")[0], root)
+    return root if run(root + "/usr/sbin/exim4", "-bV", check=False).returncode in (0, 1) else None
 
 
+@needs("apt-get")
 @unittest.skipUnless(os.geteuid() == 0, "Exim must be started by root")
 class EximAsRelay(unittest.TestCase):
-    def test_relays_to_one_node_and_to_the_other_when_that_is_gone(self):
-        directory = tempfile.mkdtemp(prefix="gemel-exim-")
-        os.chmod(directory, 0o755)
-        self.addCleanup(shutil.rmtree, directory, True)
+    """Debian's Exim in its split configuration, with the documented files added; it hands mail on as Postfix does."""
+
+    def setUp(self):
+        # Both nodes on one port, as the documented transport has it.
+        self.lmtp_port = host_port(pair.a.lmtp)[1]
+        pair.b.kill(signal.SIGTERM)
+        pair.b.configure("lmtp", listen=[pair.b.lmtp, f"127.0.0.2:{self.lmtp_port}"])
+        pair.b.start()
+        pair.wait_quiet()
+        self.directory = tempfile.mkdtemp(prefix="gemel-exim-")
+        self.addCleanup(shutil.rmtree, self.directory, True)
+        os.chmod(self.directory, 0o755)
+        self.root = unpack_exim(self.directory)
+        if not self.root:
+            self.skipTest("Exim's Debian packages cannot be downloaded or run here")
         try:
-            owner = pwd.getpwnam("Debian-exim")
+            self.owner = pwd.getpwnam("Debian-exim")
         except KeyError:
             run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "--user-group",
                 "Debian-exim")
-            owner = pwd.getpwnam("Debian-exim")
-        exim = find_exim(directory)
-        if not exim:
-            self.skipTest("Exim is not installed and its package cannot be had or run here")
-        port = free_port()
+            self.owner = pwd.getpwnam("Debian-exim")
         for name in ("spool", "log"):
-            os.mkdir(f"{directory}/{name}", 0o750)
-            os.chown(f"{directory}/{name}", owner.pw_uid, owner.pw_gid)
-        config = directory + "/exim.conf"
-        (host_a, port_a), (host_b, port_b) = host_port(pair.a.lmtp), host_port(pair.b.lmtp)
+            os.mkdir(f"{self.directory}/{name}", 0o750)
+            os.chown(f"{self.directory}/{name}", self.owner.pw_uid, self.owner.pw_gid)
+        self.port = free_port()
+
+    def write_configuration(self):
+        """What update-exim4.conf makes of Debian's files and ours."""
+        etc = self.root + "/etc/exim4"
+        exim = self.root + "/usr/sbin/exim4"
+        files = {
+            "gemel_rcpt": documented("`/etc/exim4/gemel_rcpt` asks Gemel"),
+            "conf.d/main/00_gemel": documented("`/etc/exim4/conf.d/main/00_gemel`", {"/etc/exim4": etc}),
+            "conf.d/router/150_gemel": documented("`/etc/exim4/conf.d/router/150_gemel`"),
+            "conf.d/transport/35_gemel": documented("`/etc/exim4/conf.d/transport/35_gemel`", {
+                "192.0.2.2": "127.0.0.2", "port = 24": f"port = {self.lmtp_port}"}),
+            # Where an unpacked Exim that is not alone on this machine finds and puts its things.
+            "conf.d/main/000_test": f"CONFDIR = {etc}\nSPOOLDIR = {self.directory}/spool\n"
+                                    "DC_minimaldns = 1\nMAIN_HARDCODE_PRIMARY_HOSTNAME = mta.example.test\n"
+                                    f"log_file_path = {self.directory}/log/%slog\n"
+                                    f"pid_file_path = {self.directory}/spool/exim.pid\n"
+                                    f"daemon_smtp_ports = {self.port}\n",
+            "update-exim4.conf.conf": "dc_eximconfig_configtype='internet'\ndc_other_hostnames='mta.example.test'\n"
+                                      "dc_local_interfaces='127.0.0.1'\ndc_use_split_config='true'\n"
+                                      "dc_localdelivery='mail_spool'\nMAIN_QUALIFY_DOMAIN='mta.example.test'\n",
+        }
+        for name, text in files.items():
+            with open(f"{etc}/{name}", "w") as file:
+                file.write(text)
+        script = self.root + "/usr/sbin/update-exim4.conf"
+        with open(script) as file:
+            text = file.read()
+        mailname = self.directory + "/mailname"
+        with open(mailname, "w") as file:
+            file.write("mta.example.test\n")
+        with open(script, "w") as file:
+            file.write(text.replace("/usr/sbin/exim4", exim).replace("/etc/mailname", mailname))
+        config = self.directory + "/exim.conf"
+        run("sh", script, "--confdir", etc, "--output", config)
+        with open(config) as file:
+            text = file.read()
         with open(config, "w") as file:
-            file.write(f"""primary_hostname = mta.example.test
-spool_directory = {directory}/spool
-log_file_path = {directory}/log/%slog
-exim_user = Debian-exim
-exim_group = Debian-exim
-local_interfaces = 127.0.0.1
-daemon_smtp_ports = {port}
-pid_file_path = {directory}/spool/exim.pid
-tls_advertise_hosts =
-acl_smtp_rcpt = check_rcpt
-keep_environment =
-begin acl
-check_rcpt:
-  accept domains = example.test
-  deny message = relay not permitted
-begin routers
-gemel:
-  driver = manualroute
-  domains = example.test
-  transport = gemel_lmtp
-  route_list = * "{host_a}::{port_a}:{host_b}::{port_b}" byname
-  self = send
-  host_find_failed = defer
-begin transports
-gemel_lmtp:
-  driver = smtp
-  protocol = lmtp
-  allow_localhost
-  hosts_randomize = false
-begin retry
-* * F,10m,1s
-""")
+            file.write(text.replace("exim_path = /usr/sbin/exim4", f"exim_path = {exim}"))
         os.chmod(config, 0o644)
+        return exim, config
+
+    def log(self):
+        return "".join(open(path, errors="replace").read() for path in glob.glob(self.directory + "/log/*"))
+
+    def test_relays_to_one_node_and_to_the_other_when_that_is_gone(self):
+        user, port = pair.accounts[0], self.port
+        exim, config = self.write_configuration()
+        told = run(exim, "-C", config, "-bt", user)
+        self.assertIn("router = gemel, transport = gemel", told)
         daemon = subprocess.Popen([exim, "-C", config, "-bdf", "-q1s"], stderr=subprocess.PIPE, text=True,
                                   start_new_session=True)
         try:
@@ -422,25 +470,25 @@ begin retry
                 with socket.socket() as s:
                     return s.connect_ex(("127.0.0.1", port)) == 0
             wait_until(listens, 20, "Exim listens")
-            user = pair.accounts[0]
 
             def arrived(node, subject, count):
                 return lambda: len(search(node, user, "SUBJECT", f'"{subject}"')) == count
 
-            def log():
-                return "".join(open(path).read() for path in glob.glob(directory + "/log/*"))
             inject(port, user, [f"exim {i}" for i in range(10)])
+            with self.assertRaises(smtplib.SMTPRecipientsRefused) as refused:
+                inject(port, "nobody@example.test", ["to nobody"])
+            self.assertEqual(refused.exception.recipients["nobody@example.test"][0], 550)
             for node in pair.nodes:
-                wait_until(arrived(node, "exim", 10), 60, f"Exim delivers:\n{log()}")
+                wait_until(arrived(node, "exim", 10), 60, f"Exim delivers:\n{self.log()}")
             pair.a.kill()
             try:
                 inject(port, user, [f"exim while a is gone {i}" for i in range(5)])
-                wait_until(lambda: log().count("Completed") == 15, 60, f"Exim delivers to b:\n{log()}")
+                wait_until(lambda: self.log().count("Completed") == 15, 60, f"Exim delivers to b:\n{self.log()}")
             finally:
                 pair.a.start()
             pair.wait_quiet()
             for node in pair.nodes:
-                self.assertEqual(len(search(node, user, "SUBJECT", '"exim while a is gone"')), 5, log())
+                self.assertEqual(len(search(node, user, "SUBJECT", '"exim while a is gone"')), 5, self.log())
         finally:
             daemon.terminate()
             daemon.wait(20)

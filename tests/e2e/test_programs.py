@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -32,6 +33,38 @@ def gemel(*arguments, node=None, **keywords):
     config = ["--config", (node or pair.a).config]
     done = run(GEMEL, *config, *arguments, check=False, **keywords)
     return done.returncode, done.stdout
+
+
+class BesideARunningNode(unittest.TestCase):
+    def test_reading_the_journal_while_it_grows(self):
+        stop = threading.Event()
+        sent = []
+
+        def send():
+            with pair.a.lmtp_client() as client:
+                while not stop.is_set():
+                    client.sendmail("s@demo.example.test", [pair.accounts[0]], letter(f"growing {len(sent)}"))
+                    sent.append(1)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            for round_ in range(3):
+                before = len(sent)
+                wait_until(lambda: len(sent) > before + 20, 30, "letters are delivered")
+                code, text = gemel("journal", "verify")
+                self.assertEqual(code, 0, text)
+                target = os.path.join(pair.directory, f"export{round_}")
+                code, text = gemel("export", target, "--json")
+                self.assertEqual(code, 0, text)
+                report = json.loads(text.splitlines()[-1])  # behind lines of progress
+                self.assertGreaterEqual(report["messages"], before)
+                self.assertEqual(report["damaged"], [])
+                shutil.rmtree(target)
+        finally:
+            stop.set()
+            sender.join()
+        self.assertEqual(gemel("status")[0], 0)
 
 
 class ExitStatus(unittest.TestCase):
@@ -208,6 +241,24 @@ class Daemon(unittest.TestCase):
     def test_mail_and_sockets_are_private(self):
         for path in (pair.a.data_directory + "/node/identity.json", pair.a.data_directory + "/node/key.pem", pair.a.admin):
             self.assertEqual(os.stat(path).st_mode & 0o077, 0, path)
+
+    @unittest.skipIf(os.geteuid() != 0, "needs another user")
+    def test_the_admin_socket_asks_who_comes(self):
+        # Even where somebody opened the way to it.
+        ways = [pair.directory, os.path.dirname(pair.a.admin), pair.a.admin]
+        modes = [os.stat(way).st_mode for way in ways]
+        try:
+            for way in ways:
+                os.chmod(way, 0o777)
+            answer = run("setpriv", "--reuid", "65534", "--clear-groups", "curl", "-sS", "--unix-socket", pair.a.admin,
+                         "http://gemel/accounts", check=False).stdout
+        finally:
+            for way, mode in zip(ways, modes):
+                os.chmod(way, mode)
+        self.assertIn("only root and the user that gemeld runs as", answer)
+        self.assertNotIn("user0@", answer)
+        with open(pair.a.log) as log:
+            self.assertRegex(log.read(), r"connection-refused listener=admin uid=65534")
 
     def test_log_has_no_password_and_no_letter(self):
         with pair.a.lmtp_client() as client:

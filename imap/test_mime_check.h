@@ -1,8 +1,9 @@
-#include "imap/mime_check.h"
-
+// What must hold for any message at all; shared by the corpus test and the fuzzer.
+#pragma once
 #include <algorithm>
 #include <charconv>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -11,10 +12,10 @@
 #include "imap/test_body.h"
 
 namespace gemel::imap {
-namespace {
+namespace mime_check {
 
 // A list by RFC 3501's grammar: atoms (numbers, NIL), quoted strings, literals, lists. False: it is none.
-bool TakeList(std::string_view* in, int depth) {
+inline bool TakeList(std::string_view* in, int depth) {
   const auto take = [in](char c) {
     if (in->empty() || in->front() != c) return false;
     in->remove_prefix(1);
@@ -54,7 +55,7 @@ bool TakeList(std::string_view* in, int depth) {
   return true;
 }
 
-bool IsList(std::string_view text) { return TakeList(&text, 0) && text.empty(); }
+inline bool IsList(std::string_view text) { return TakeList(&text, 0) && text.empty(); }
 
 class Checker {
  public:
@@ -197,7 +198,7 @@ class Checker {
       key.text = "a text that hardly any message has \xe2\x82\xac";
       program.key.children.push_back(key);
     }
-    auto matcher = SearchMatcher::Compile(program, 1, 1, absl::UTCTimeZone());
+    auto matcher = SearchMatcher::Compile(program, 1, 1);
     if (!matcher.ok()) return Wrong("search does not compile");
     maildir::Message message;
     maildir::Mailbox mailbox;
@@ -216,8 +217,11 @@ class Checker {
   int sections_ = 0;
 };
 
-}  // namespace
+}  // namespace mime_check
 
-std::string CheckMessage(const std::string& lf_text) { return Checker(lf_text).Run(); }
+// "" if `lf_text` passes: its structure's ranges lie within one another and count their newlines rightly; ENVELOPE,
+// BODY and BODYSTRUCTURE are well-formed lists; the cache gives all of it back; every section is the slice of BODY[]
+// that it should be, also in pieces and in partials; SEARCH reads it to its end. Else what is wrong.
+inline std::string CheckMessage(const std::string& lf_text) { return mime_check::Checker(lf_text).Run(); }
 
 }  // namespace gemel::imap

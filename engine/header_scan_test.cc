@@ -1,4 +1,4 @@
-#include "smtp/header_scan.h"
+#include "engine/header_scan.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace gemel::smtp {
+namespace gemel::engine {
 namespace {
 
 HeaderScan Scan(std::string_view text, size_t piece = std::string_view::npos) {
@@ -43,4 +43,4 @@ TEST(HeaderScanTest, KeepsLittle) {
 }
 
 }  // namespace
-}  // namespace gemel::smtp
+}  // namespace gemel::engine

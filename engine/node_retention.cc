@@ -1,0 +1,144 @@
+// What is no longer kept for point-in-time recovery: old segments of the journal, and the bodies of expunged letters.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "engine/link_session.h"
+#include "engine/node_impl.h"
+#include "journal/log.h"
+
+namespace gemel::engine {
+namespace {
+
+using journal::Log;
+using journal::LogLevel;
+
+constexpr size_t kBasesAtOnce = 128;
+constexpr uint64_t kPurgeRoundMs = 3600'000;
+constexpr size_t kPurgedAccountsAtOnce = 64;
+constexpr size_t kPurgedFilesAtOnce = 256;
+
+// When the journal's oldest frame was made, seconds since 1970.
+absl::StatusOr<int64_t> OldestTime(journal::Disk& disk, const std::string& directory, journal::Position oldest,
+                                   journal::Position end) {
+  absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
+      journal::JournalReader::Open(disk, directory, oldest, end);
+  if (!reader.ok()) return reader.status();
+  absl::StatusOr<std::optional<journal::Committed>> first = (*reader)->Next();
+  if (!first.ok()) return first.status();
+  if (!first->has_value()) return 0;
+  return static_cast<int64_t>(journal::HlcMillis((*first)->frame->base) / 1000);
+}
+
+}  // namespace
+
+// The oldest segment goes when it is in the Maildirs and on the peer, when all in it is older than retain_time, and
+// when without it there is still retain_size of journal. What it says lives on in the bases of the accounts that it
+// touched. In small steps: the store's lane has mail to write.
+void NodeImpl::RetireSegments() {
+  if (retiring_ || failed_) return;
+  const journal::Position segment = journal::Position{1} << 32;
+  const journal::Position until = (journal_->oldest() / segment + 1) * segment;
+  const journal::Position checkpoint = store_->last_checkpoint().position;
+  if (until > checkpoint || journal_->BytesFrom(until) < options_.retain_bytes_min) return;
+  if (identity_.peer && (link_ == nullptr || !link_->caught_up())) return;  // never past its cursor
+  if (oldest_part_ == nullptr || oldest_part_->end != until) {
+    retiring_ = true;
+    env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), disk = &env_.disk, loop = &env_.loop,
+                                     directory = JournalDirectory(), from = journal_->oldest(), until, checkpoint] {
+      absl::StatusOr<JournalPart> part = ReadJournalPart(*disk, directory, from, until, checkpoint);
+      loop->Post([this, alive, part = std::move(part)]() mutable {
+        if (alive.expired()) return;
+        retiring_ = false;
+        if (!part.ok()) return EndRetiring(part.status());
+        oldest_part_ = std::make_shared<const JournalPart>(*std::move(part));
+        RetireSegments();
+      });
+    });
+    return;
+  }
+  if (env_.clock.NowMillis() < oldest_part_->newest_ms + options_.retain_seconds * 1000) return;
+  if (identity_.peer && !peer_held_.Covers(oldest_part_->records)) return;
+  if (options_.keep_readers_out) {
+    readers_kept_out_ = options_.keep_readers_out();
+    if (readers_kept_out_ == nullptr) {
+      return AddProblem("readers", {"warning", "old journal segments are kept: a replay, export or verify reads them",
+                                    "nothing; they go within a second of its end"});
+    }
+  }
+  SolveProblem("readers");
+  retiring_ = true;
+  AdvanceNextBases(oldest_part_, oldest_part_->accounts);
+}
+
+void NodeImpl::AdvanceNextBases(std::shared_ptr<const JournalPart> part, std::vector<AccountId> left) {
+  if (left.empty()) return EndRetiring(journal_->Retire(part->end));
+  std::vector<std::pair<AccountId, std::string>> some;
+  for (; !left.empty() && some.size() < kBasesAtOnce; left.pop_back()) {
+    if (const Account* account = directory_.Find(left.back())) some.emplace_back(account->id, account->name);
+  }
+  env_.workers.Post(Lane::kStore,
+                    [this, alive = std::weak_ptr<bool>(alive_), disk = &env_.disk, loop = &env_.loop, store = store_,
+                     directory = JournalDirectory(), part, some = std::move(some), left = std::move(left)] {
+                      const absl::Status status = AdvanceBases(*disk, directory, *part, some, *store);
+                      loop->Post([this, alive, status, part, left] {
+                        if (alive.expired()) return;
+                        if (!status.ok()) return EndRetiring(status);
+                        AdvanceNextBases(part, left);
+                      });
+                    });
+}
+
+void NodeImpl::EndRetiring(const absl::Status& status) {
+  retiring_ = false;
+  readers_kept_out_.reset();
+  if (status.ok()) {
+    SolveProblem("retention");
+    Log(LogLevel::kInfo, "segment_retired", {{"oldest", journal_->oldest()}});
+    return RetireSegments();  // there may be more
+  }
+  Log(LogLevel::kError, "segment_not_retired", {{"error", std::string(status.message())}});
+  AddProblem("retention", {"warning", absl::StrCat("old journal segments are kept: ", std::string(status.message())),
+                           "it is tried again at each checkpoint; watch the free space"});
+}
+
+// A body goes when its expunge is older than retain_time and than all that the journal still has: a replay begins with
+// the bases, and a letter that is in a base needs its body although the journal tells later that it was expunged.
+// Days are the unit of expunged/, so one look at each account an hour is enough.
+void NodeImpl::PurgeSome() {
+  if (purge_.running || failed_ || stopping_) return;
+  if (purge_.left.empty()) {
+    if (purge_.began_ms != 0 && BootMillis() - purge_.began_ms < kPurgeRoundMs) return;
+    purge_.began_ms = BootMillis();
+    for (const auto& [id, account] : directory_.accounts()) purge_.left.push_back(id);
+    if (purge_.left.empty()) return;
+  }
+  std::vector<AccountId> some;
+  for (; !purge_.left.empty() && some.size() < kPurgedAccountsAtOnce; purge_.left.pop_back()) {
+    some.push_back(purge_.left.back());
+  }
+  const int64_t window_s = NowSeconds() - static_cast<int64_t>(options_.retain_seconds);
+  purge_.running = true;
+  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, disk = &env_.disk,
+                                   loop = &env_.loop, directory = JournalDirectory(), oldest = journal_->oldest(),
+                                   end = journal_->end(), window_s, some = std::move(some)]() mutable {
+    const absl::StatusOr<int64_t> oldest_s = OldestTime(*disk, directory, oldest, end);
+    absl::Status status = oldest_s.status();
+    if (!status.ok()) some.clear();
+    size_t room = kPurgedFilesAtOnce;
+    while (!some.empty() && room > 0) {
+      absl::StatusOr<size_t> removed = store->PurgeExpunged(some.back(), std::min(window_s, *oldest_s), room);
+      if (!removed.ok()) status = removed.status();
+      if (removed.ok() && *removed >= room) break;
+      if (removed.ok()) room -= *removed;
+      some.pop_back();
+    }
+    loop->Post([this, alive, status, some = std::move(some)] {
+      if (alive.expired()) return;
+      purge_.running = false;
+      purge_.left.insert(purge_.left.end(), some.begin(), some.end());
+      if (!status.ok()) Log(LogLevel::kWarning, "expunged_not_purged", {{"error", std::string(status.message())}});
+    });
+  });
+}
+
+}  // namespace gemel::engine

@@ -1,0 +1,81 @@
+// A session from its first byte to its end. Dialogues: "C: " is what the client sends, "S: " what it must get, line by
+// line.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "imap/test_dialogue.h"
+
+namespace gemel::imap {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class LifeTest : public SessionTest {};
+INSTANTIATE_TEST_SUITE_P(, LifeTest, ::testing::Values(kHome, 1 - kHome), NameOfArrival);
+
+TEST_P(LifeTest, BadInputIsAnsweredAndSurvived) {
+  client_.LogIn();
+  client_.Talk(R"(C: 
+C: a
+S: a BAD something is missing at the end
+C: b FROB
+S: b BAD unknown command
+C: (
+S: * BAD a command starts with a tag
+C: d SELECT
+S: d BAD SELECT: something is missing at the end
+C: e SELECT a b
+S: e BAD SELECT: something is left over at the end
+C: f SELECT {70000}
+S: f BAD a literal is too long
+C: g NOOP
+S: g OK NOOP completed.
+)");
+  EXPECT_EQ(client_.Say("h SELECT {70000+}\r\n" + std::string(70'000, 'x') + " junk\r\ni NOOP\r\n"),
+            "h BAD a literal is too long\r\ni OK NOOP completed.\r\n");
+  EXPECT_EQ(client_.Say("j SELECT " + std::string(100'000, 'x') + "\r\nk NOOP\r\n"),
+            "j BAD the line is too long\r\nk OK NOOP completed.\r\n");
+}
+
+TEST_P(LifeTest, PipelinedCommandsAreAnsweredInOrder) {
+  Put("INBOX", kLetter);
+  client_.Connect();
+  EXPECT_THAT(client_.Say("a LOGIN ann@example.test pass\r\nb EXAMINE INBOX\r\nc FETCH 1 UID\r\nd LOGOUT\r\n"),
+              testing::ContainsRegex("a OK.*\r\nb OK.*\r\n\\* 1 FETCH .UID 1.\r\nc OK.*\r\n\\* BYE.*\r\nd OK"));
+}
+
+TEST_P(LifeTest, GoodbyeWhenTheAccountMovesOrTheDaemonStops) {
+  client_.LogIn();
+  client_.Say("a IDLE\r\n");
+  std::optional<absl::Status> moved;
+  pair_.nodes[kHome]->SetHome(kAnn, 1 - kHome, [&](absl::Status status) { moved = status; });
+  ASSERT_TRUE(pair_.RunUntil([&] { return moved.has_value(); }));
+  ASSERT_TRUE(moved->ok()) << *moved;
+  EXPECT_THAT(client_.Take(), ::testing::MatchesRegex("\\* BYE .*reconnect.*\r\n"));
+  EXPECT_TRUE(client_.connection.closed);
+
+  const auto owned = Another();
+  Client& other = *owned;
+  other.LogIn();
+  other.session().OnShutdown();
+  EXPECT_THAT(other.Take(), StartsWith("* BYE"));
+  EXPECT_TRUE(other.connection.closed);
+}
+
+// The connection may go at any moment; what comes back afterwards finds nobody.
+TEST_P(LifeTest, CallbacksAfterTheEndDoNothing) {
+  Put("INBOX", kLetter);
+  for (const char* command : {"STORE 1 +FLAGS (\\Seen)", "FETCH 1 BODY[]", "COPY 1 INBOX", "CHECK"}) {
+    auto client = Another();
+    client->LogIn();
+    client->Say("s SELECT INBOX\r\n");
+    client->session().OnBytes(std::string("a ") + command + "\r\n");
+    client->session().OnClosed();
+    client.reset();
+    Settle();
+  }
+}
+
+}  // namespace
+}  // namespace gemel::imap

@@ -1,0 +1,89 @@
+// What others do to the store's files: what they drop that is no letter, and an index that they hold.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+
+#include "maildir/store.h"
+#include "maildir/store_model.h"
+
+namespace gemel::maildir {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class StoreDisturbedTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(disk_->RemoveTree(root_).ok());
+    StoreOptions options;
+    options.root = root_;
+    auto store = Store::Open(*disk_, options);
+    ASSERT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+    store_->Know(model_.state.id, model_.state.name);
+    inbox_ = model_.Create("INBOX");
+    ASSERT_TRUE(model_.Send(*store_).ok());
+    ASSERT_TRUE(Settle().ok());
+  }
+  ~StoreDisturbedTest() override {
+    store_.reset();
+    disk_->RemoveTree(root_).IgnoreError();
+  }
+  absl::Status Settle() {
+    for (;;) {
+      const auto worked = store_->RunOnce(100);
+      if (!worked.ok()) return worked.status();
+      if (!*worked) return store_->Checkpoint().status();
+    }
+  }
+  std::string AccountDir() const { return store_->AccountDirectory(model_.state.id); }
+
+  const std::string root_ = ::testing::TempDir() + "/store_disturbed_test_" + std::to_string(getpid());
+  const std::unique_ptr<journal::Disk> disk_ = journal::MakePosixDisk();
+  StoreModel model_{"ann@example.test"};
+  std::unique_ptr<Store> store_;
+  MailboxId inbox_;
+};
+
+TEST_F(StoreDisturbedTest, WhatIsNoLetterIsNotOpened) {
+  const std::string maildir = AccountDir() + "/Maildir/";
+  ASSERT_EQ(mkfifo((maildir + "new/fifo").c_str(), 0600), 0);
+  ASSERT_EQ(symlink("/etc/passwd", (maildir + "new/link").c_str()), 0);
+  ASSERT_EQ(symlink((maildir + "new/fifo").c_str(), (maildir + "cur/link").c_str()), 0);
+  ASSERT_TRUE(disk_->CreateWhole(maildir + "new/empty", "", 1234).ok());
+  EXPECT_THAT(*store_->FindStrangers(model_.state.id), IsEmpty());
+  ASSERT_TRUE(disk_->CreateWhole(maildir + "new/letter", "a: b\n\n", 1234).ok());
+  const auto strangers = store_->FindStrangers(model_.state.id);
+  ASSERT_TRUE(strangers.ok()) << strangers.status();
+  ASSERT_THAT(*strangers, SizeIs(1));
+  // It becomes a FIFO before it is read.
+  ASSERT_TRUE(disk_->Remove(maildir + "new/letter").ok());
+  ASSERT_EQ(mkfifo((maildir + "new/letter").c_str(), 0600), 0);
+  EXPECT_FALSE(store_->ReadStranger(strangers->front()).ok());
+}
+
+// The store's lane serves all accounts: it does not wait for one of them.
+TEST_F(StoreDisturbedTest, AnIndexThatSomebodyHoldsIsWrittenLater) {
+  sqlite3* other = nullptr;
+  ASSERT_EQ(sqlite3_open((AccountDir() + "/index.sqlite").c_str(), &other), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(other);
+  model_.Deliver(inbox_, "hello\n");
+  ASSERT_TRUE(model_.Send(*store_).ok());
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_TRUE(absl::IsUnavailable(Settle()));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(3));
+  ASSERT_EQ(sqlite3_exec(other, "ROLLBACK", nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(other);
+  EXPECT_TRUE(Settle().ok());
+  const auto loaded = store_->Load(model_.state.id);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(Digest(*loaded), Digest(model_.state));
+}
+
+}  // namespace
+}  // namespace gemel::maildir
