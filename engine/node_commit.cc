@@ -103,12 +103,8 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
   }
   if (!committed.ok()) {
     if (absl::IsResourceExhausted(committed.status())) {
-      if (!disk_full_)
-        Log(journal::LogLevel::kError, "disk_full", {{"error", std::string(committed.status().message())}});
-      disk_full_ = journal_full_ = true;  // the batch stays queued; Tick tries again
-      AddProblem("disk_full", {"error", std::string(committed.status().message()),
-                               "make room on the file system of the data directory; mail is refused with a temporary "
-                               "error until then"});
+      journal_full_ = true;  // the batch stays queued; Tick tries again
+      NoteDiskFull(std::string(committed.status().message()));
     } else {
       Fail(committed.status());
     }

@@ -169,6 +169,7 @@ class NodeImpl final : public Node {
   void Tick();
   void AnswerWaiting(uint64_t wait_ms, const absl::Status& status);
   void CheckpointSoon();
+  void NoteDiskFull(std::string_view why);
 
   // ---- retention (node_retention.cc) ----
   void RetireSegments();

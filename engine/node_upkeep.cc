@@ -49,15 +49,13 @@ void NodeImpl::Tick() {
     if (absl::StatusOr<uint64_t> free = env_.disk.FreeBytes(options_.data_directory); free.ok()) free_bytes_ = *free;
     const bool full = free_bytes_ < options_.free_bytes_min || journal_full_ || store_full_;
     if (full && !disk_full_) {
-      Log(LogLevel::kError, "disk_full", {{"free_bytes", free_bytes_}});
-      AddProblem("disk_full",
-                 {"error", absl::StrCat("only ", free_bytes_ >> 20, " MiB are free for ", options_.data_directory),
-                  "make room; mail is refused with a temporary error on both servers until then"});
+      NoteDiskFull(free_bytes_ < options_.free_bytes_min ? "less is free than [journal] free_space_min"
+                                                         : "a write of a Maildir or an index failed for that");
     } else if (!full && disk_full_) {
       Log(LogLevel::kInfo, "disk_has_room", {{"free_bytes", free_bytes_}});
       SolveProblem("disk_full");
+      disk_full_ = false;
     }
-    disk_full_ = full;
     if (journal_->pending_bytes() > 0) ScheduleCommit();
     if (problems_.contains("readers")) RetireSegments();
     EvictIdle();
@@ -79,6 +77,17 @@ void NodeImpl::Tick() {
   }
   SweepSome();
   AfterSafely(options_.heartbeat_ms, [this] { Tick(); });
+}
+
+// Tick takes it back when there is room again.
+void NodeImpl::NoteDiskFull(std::string_view why) {
+  if (std::exchange(disk_full_, true)) return;
+  Log(LogLevel::kError, "disk_full", {{"free_bytes", free_bytes_}, {"error", std::string(why)}});
+  AddProblem("disk_full",
+             {"error",
+              absl::StrCat("the disk is full: ", free_bytes_ >> 20, " MiB are free for ", options_.data_directory, ", ",
+                           why),
+              "make room on that file system; mail is refused with a temporary error on both servers until then"});
 }
 
 // Who has waited for long is told that it did not work; what they wanted may be done later all the same.

@@ -230,7 +230,7 @@ class FullDisk(BadDay):
                 kind, data = client.append("INBOX", None, None, letter("appended").encode())
                 self.assertEqual(kind, "NO", data)
                 client.logout()
-            self.assertIn("free", problems(pair.b))
+            self.assertIn("the disk is full", problems(pair.b))
             self.assertNotIn("away", problems(pair.a))
             if goes_away:  # then the other is alone, and takes mail
                 pair.b.kill()
