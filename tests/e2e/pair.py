@@ -5,6 +5,7 @@ import imaplib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import smtplib
@@ -93,6 +94,26 @@ class AdminConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+class Notified:
+    """What systemd would hear of one daemon."""
+
+    def __init__(self, path):
+        self.path, self.heard = path, []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.socket.setblocking(False)
+
+    def __contains__(self, line):
+        try:
+            while True:
+                self.heard += self.socket.recv(4096).decode().splitlines()
+        except BlockingIOError:
+            return line in self.heard
+
+    def wait_for(self, line, seconds=60):
+        wait_until(lambda: line in self, seconds, f"{line} on the notify socket; heard {self.heard}")
+
+
 class Node:
     def __init__(self, description):
         self.description = description
@@ -112,10 +133,10 @@ class Node:
         wait_until(lambda: not alive(self.pid), seconds, f"end of process {self.pid}")
         return None
 
-    def start(self, seconds=60):
+    def start(self, seconds=60, environment=None):
         log = open(self.log, "ab")
-        self.process = subprocess.Popen(self.description["start"].split(), stdout=log, stderr=log,
-                                        start_new_session=True)
+        self.process = subprocess.Popen(shlex.split(self.description["start"]), stdout=log, stderr=log,
+                                        start_new_session=True, env={**os.environ, **(environment or {})})
         log.close()
         self.pid = self.process.pid
 
@@ -224,9 +245,9 @@ class Pair:
         found = [line for node in self.nodes for line in node.findings()]
         if not keep and not found:
             shutil.rmtree(self.directory)
-        if found or any(codes):
-            raise AssertionError(f"nodes ended with {codes}: " + "\n".join(found))
-        return code
+        # The demo's own status says how the nodes ended that it had started.
+        if found or any(codes) or code:
+            raise AssertionError(f"nodes ended with {codes}, the demo with {code}: " + "\n".join(found))
 
     def restart(self, change=None):
         """Stops both nodes, lets `change()` do something meanwhile, and starts them again."""
