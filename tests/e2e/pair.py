@@ -123,8 +123,9 @@ class Node:
         self.process = None  # where we started it; the first one is the demo's
 
     def kill(self, how=signal.SIGKILL, seconds=30):
-        """Ends the process and waits until it is gone."""
-        os.kill(self.pid, how)
+        """Ends the process and waits until it is gone. Its exit status, if we started it."""
+        if not self.process or self.process.poll() is None:
+            os.kill(self.pid, how)
         if self.process:
             code = self.process.wait(seconds)
             self.process = None
@@ -213,9 +214,11 @@ class Imap(imaplib.IMAP4):
 
 
 def alive(pid):
+    """Also while only its first thread has ended: the others still hold its files and locks."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+            ended = stat.read().rsplit(")", 1)[1].split()[0] in "ZX"
+        return not ended or len(os.listdir(f"/proc/{pid}/task")) > 1
     except OSError:
         return False
 
@@ -238,10 +241,12 @@ class Pair:
         self.a, self.b = self.nodes
 
     def stop(self, keep=False):
-        codes = [node.kill(signal.SIGTERM) for node in self.nodes if node.process]
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
-        self.process.stdout.close()
+        try:
+            codes = [node.kill(signal.SIGTERM) for node in self.nodes if node.process]
+        finally:  # whatever happened: a demo that stays holds on to its ports and to our output
+            self.process.send_signal(signal.SIGTERM)
+            code = self.process.wait(60)
+            self.process.stdout.close()
         found = [line for node in self.nodes for line in node.findings()]
         if not keep and not found:
             shutil.rmtree(self.directory)
