@@ -104,7 +104,7 @@ class Replayer {
     }
     // Where nothing was retired the start is only damaged, which is reported.
     const bool retired = !bytes_before_.empty() && bytes_before_.begin()->first > 1;
-    const absl::Status no_bases =
+    absl::Status no_bases =
         !retired ? absl::OkStatus()
                  : absl::FailedPreconditionError(absl::StrCat(
                        options_.journal_directory, " does not reach back to the first start, and ", data,

@@ -234,7 +234,7 @@ class Daemon {
   absl::Status ListenForMail() {
     const auto lmtp = SmtpOptions(smtp::Kind::kLmtp, config_.lmtp_timeout_ms);
     const auto smtp = SmtpOptions(smtp::Kind::kSmtp, config_.smtp_timeout_ms);
-    const auto factory = [this](std::shared_ptr<const smtp::SessionOptions> options) {
+    const auto factory = [this](const std::shared_ptr<const smtp::SessionOptions>& options) {
       return [this, options](Connection& connection) {
         return std::make_unique<smtp::Session>(*node_, connection, smtp_limits_, options);
       };

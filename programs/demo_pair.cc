@@ -151,11 +151,12 @@ pid_t DemoNode::ServingProcess() const {
   if (config.admin_socket.size() >= sizeof address.sun_path) return -1;
   memcpy(address.sun_path, config.admin_socket.data(), config.admin_socket.size());
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
   ucred peer{};
   socklen_t length = sizeof peer;
   const bool found = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
                      getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0;
-  if (fd >= 0) close(fd);
+  close(fd);
   return found ? peer.pid : -1;
 }
 
