@@ -79,6 +79,11 @@ class Postman {
   const std::vector<Letter>& letters() const { return letters_; }
   size_t acknowledged() const { return acknowledged_; }
   size_t refused() const { return refused_; }
+  size_t unknown() const {
+    size_t sum = 0;
+    for (const Letter& letter : letters_) sum += letter.unknown;
+    return sum;
+  }
 
  private:
   const size_t accounts_;
@@ -185,7 +190,8 @@ int KillAndCheck(DemoPair& pair, Postman& postman, const std::vector<std::string
                postman.refused(), wrong.size());
     return kFoundWrong;
   }
-  fmt::print(stderr, "good: both nodes hold all {} letters, and their digests are equal\n", postman.acknowledged());
+  fmt::print(stderr, "good: both nodes hold all {} letters, and their digests are equal; {} tries had no reply\n",
+             postman.acknowledged(), postman.unknown());
   return kGood;
 }
 

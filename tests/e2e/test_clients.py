@@ -217,8 +217,8 @@ def on_terminal(command, home, seconds=60):
 @unittest.skipUnless(os.path.exists(os.path.join(BIN, "gemel-perf")), "gemel-perf is not built")
 class LoadGenerator(unittest.TestCase):
     def test_a_mix_shows_how_far_it_is(self):
-        shown = on_terminal([os.path.join(BIN, "gemel-perf"), "mix", pair.a.imap, "--clients", "2", "--accounts", "2",
-                             "--seconds", "1"], "/")
+        shown = on_terminal([os.path.join(BIN, "gemel-perf"), "mix", pair.a.imap, "--clients", "2", "--accounts", "1",
+                             "--seconds", "1"], "/")  # appends to the INBOX of user0
         self.assertRegex(shown, rb"\d+ commands, \d+/s, [01] of 1 s")
 
 

@@ -326,6 +326,13 @@ class Install(unittest.TestCase):
 
 
 class Documents(unittest.TestCase):
+    def test_systemd_gives_a_start_all_time_and_a_stop_enough(self):
+        for unit in ("gemeld.service", "gemeld@.service"):
+            with open(os.path.join(SOURCE, "packaging", unit)) as file:
+                text = file.read()
+            self.assertIn("\nTimeoutStartSec=infinity\n", text)
+            self.assertGreater(int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.M).group(1)), 10)
+
     def test_example_configuration_is_what_the_program_says(self):
         with open(os.path.join(SOURCE, "packaging", "gemeld.toml")) as file:
             self.assertEqual(file.read(), run(GEMEL, "check-config", "--example"))
