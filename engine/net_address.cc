@@ -34,6 +34,23 @@ std::optional<HostAndPort> SplitAddress(const std::string& address) {
   return split;
 }
 
+absl::Status BindError(const std::string& address, int error) {
+  const std::string what = absl::StrCat("cannot listen on ", address, ": ", strerror(error));
+  switch (error) {
+    case EADDRNOTAVAIL:
+      return absl::FailedPreconditionError(what + "; this host has no such address");
+    case EAFNOSUPPORT:
+      return absl::FailedPreconditionError(what + "; IPv6 is off on this host");
+    case EADDRINUSE:
+      return absl::UnavailableError(what + "; `ss -ltnp` names the process that has it");
+    case EACCES:
+      return absl::UnavailableError(what +
+                                    "; ports below 1024 need CAP_NET_BIND_SERVICE, which the systemd unit gives");
+    default:
+      return absl::UnavailableError(what);
+  }
+}
+
 }  // namespace
 
 absl::Status SocketError(const std::string& what, int error) {
@@ -119,7 +136,7 @@ absl::StatusOr<int> BindTcp(const std::string& address) {
     close(fd);
     if (error == EADDRINUSE) break;
   }
-  return SocketError("cannot listen on " + address, error);
+  return BindError(address, error);
 }
 
 absl::StatusOr<int> BindUnix(const std::string& path, unsigned mode) {

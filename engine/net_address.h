@@ -34,7 +34,8 @@ void SetSocketFlag(int fd, int level, int option, int value);
 // A peer that vanished without a word is noticed within about 20 s; its heartbeats notice it sooner.
 void SetPeerSocketOptions(int fd);
 
-// Listening sockets, not blocking. "*:port" is IPv6 and IPv4. Unavailable: taken, or not ours.
+// Listening sockets, not blocking. "*:port" is IPv6 and IPv4. FailedPrecondition: this host has no such address, or
+// nothing of its family (IPv6 is off). Unavailable: taken, or not permitted.
 absl::StatusOr<int> BindTcp(const std::string& address);
 // A stale socket file is replaced. AlreadyExists: another process serves it, or it is no socket.
 absl::StatusOr<int> BindUnix(const std::string& path, unsigned mode);

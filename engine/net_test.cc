@@ -231,6 +231,19 @@ TEST_F(NetTest, BadAddressesAreRefused) {
   }
 }
 
+TEST_F(NetTest, AnAddressThatThisHostDoesNotHaveIsKnownFromOneThatIsTaken) {
+  ListenOptions options;
+  options.name = "test";
+  for (const std::string address : {"192.0.2.1:0", "[2001:db8::1]:0"}) {  // for documents only: RFC 5737, RFC 3849
+    options.address = address;
+    const absl::Status status = net_.Listen(options, Echo()).status();
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  }
+  options.address = Listen("127.0.0.1:0");
+  const absl::Status status = net_.Listen(options, Echo()).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+}
+
 TEST_F(NetTest, LastWordsArriveAlthoughTheClientSaidMore) {
   TestClient client(loop_, Listen("127.0.0.1:0"));
   client.Write("QUIT\nmore\nand more\n");

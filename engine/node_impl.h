@@ -31,6 +31,11 @@ class AccountSessionImpl;
 class LinkSession;
 class NodeImpl;
 
+// As it is configured.
+constexpr const char* NameOf(AckPolicy policy) {
+  return policy == AckPolicy::kPairRequired ? "pair-required" : policy == AckPolicy::kPairIfUp ? "pair-if-up" : "local";
+}
+
 // An account in memory.
 struct LiveAccount {
   AccountState state;  // what is shown

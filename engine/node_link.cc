@@ -207,8 +207,7 @@ void NodeImpl::UpdatePeerCounts() {
                              "the other server is away; new mail lies on this disk only, and mailboxes whose home is "
                              "there can only be read",
                              "bring it back; nothing else needs to be done"});
-    Log(journal::LogLevel::kWarning, "peer_away",
-        {{"policy", options_.ack_policy == AckPolicy::kPairIfUp ? "pair-if-up" : "pair-required"}});
+    Log(journal::LogLevel::kWarning, "peer_away", {{"policy", NameOf(options_.ack_policy)}});
     ApplyAll();
     return;
   }

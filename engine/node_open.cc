@@ -17,6 +17,7 @@ using journal::Log;
 using journal::Record;
 
 constexpr uint64_t kStopPollMs = 10;
+constexpr uint64_t kReplayProgressMs = 5000;
 
 }  // namespace
 
@@ -121,7 +122,9 @@ absl::Status NodeImpl::ReplayTail() {
       journal::JournalReader::Open(env_.disk, JournalDirectory(), from);
   if (!reader.ok()) return absl::IsNotFound(reader.status()) ? absl::OkStatus() : reader.status();
   replaying_ = true;
-  uint64_t frames = 0;
+  uint64_t frames = 0, told_ms = BootMillis();
+  const journal::Position begin = std::max(from, journal_->oldest());
+  const uint64_t bytes_all = journal_->BytesFrom(begin);
   for (;;) {
     absl::StatusOr<std::optional<Committed>> next = (*reader)->Next();
     if (absl::IsDataLoss(next.status())) {  // reported at Open; what it held comes from the peer
@@ -139,6 +142,11 @@ absl::Status NodeImpl::ReplayTail() {
     if (!one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
     (own ? own_ : peer_queue_).Push({one.frame, one.begin});
     if (++frames % 64 == 0) {
+      if (BootMillis() - told_ms >= kReplayProgressMs) {
+        told_ms = BootMillis();
+        Log(journal::LogLevel::kInfo, "replaying",
+            {{"frames", frames}, {"bytes", bytes_all - journal_->BytesFrom(one.end)}, {"bytes_all", bytes_all}});
+      }
       ApplyAll();
       while (store_->backlog_bytes() > options_.store_backlog_bytes_max / 4) {
         absl::StatusOr<bool> more = store_->RunOnce(256);
