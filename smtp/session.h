@@ -135,8 +135,8 @@ class Session final : public engine::ProtocolSession {
   size_t ConsumeData(std::string_view bytes);
   size_t ConsumeChunk(std::string_view bytes);
   void EndOfChunk();
-  void Take(std::string_view lf_bytes, uint64_t lines);  // a part of the message
-  void RefuseMessage(Refusal reason);                    // the rest is swallowed
+  void Take(std::string_view lf_bytes, const LineCount& lines);  // a part of the message
+  void RefuseMessage(Refusal reason);                            // the rest is swallowed
   std::string_view RefusalReply() const;
   void EndOfMessage();
   void Stored(const std::vector<absl::Status>& results);
@@ -183,7 +183,9 @@ class Session final : public engine::ProtocolSession {
   const char* chunk_reply_ = nullptr;  // to the BDAT in progress if it belongs to no transaction
   bool chunk_last_ = false;
   uint64_t chunk_bytes_left_ = 0;
-  uint64_t crlf_bytes_ = 0;  // of the message so far
+  uint64_t lf_bytes_ = 0;         // of the message so far, as it is stored ...
+  uint64_t crlf_bytes_ = 0;       // ... with CRLF line ends ...
+  uint64_t announced_bytes_ = 0;  // ... and what its BDATs announced, which may decode to less
   DataDecoder data_;
   ChunkDecoder chunks_;
   engine::HeaderScan header_;

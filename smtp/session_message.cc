@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kSliceBytes = 64 * 1024;  // of a read that are decoded at once
 
-// All sessions run on one thread, and nothing of it lives past a call.
+// All sessions run on one thread, and nothing of it lives past a call. It holds a decoded slice at most.
 std::string& DecodedBytes() {
   static thread_local std::string bytes;
   bytes.clear();
@@ -51,7 +51,7 @@ bool Session::EnoughMessages() const {
 
 void Session::BeginMessage() {
   ++messages_;
-  crlf_bytes_ = 0;
+  lf_bytes_ = crlf_bytes_ = announced_bytes_ = 0;
   refusal_ = Refusal::kNone;
   data_ = {};
   chunks_ = {};
@@ -71,11 +71,9 @@ void Session::OnData(std::string_view arguments) {
 
 size_t Session::ConsumeData(std::string_view bytes) {
   std::string& decoded = DecodedBytes();
-  const uint64_t lines_before = data_.lines();
   const size_t used = data_.Feed(bytes.substr(0, kSliceBytes), &decoded);
-  Take(decoded, data_.lines() - lines_before);
+  Take(decoded, data_.lines());
   if (data_.bare_lf() || data_.bare_cr()) RefuseMessage(Refusal::kBareLineEnd);
-  if (data_.line_bytes_longest() > options_->line_bytes_max) RefuseMessage(Refusal::kLongLine);
   if (data_.done()) EndOfMessage();
   return used;
 }
@@ -102,9 +100,9 @@ void Session::OnBdat(std::string_view arguments) {
       chunking_ = true;
     }
   }
-  if (chunk_reply_ == nullptr &&
-      size > options_->message_bytes_max - std::min(crlf_bytes_, options_->message_bytes_max)) {
-    RefuseMessage(Refusal::kTooBig);
+  if (chunk_reply_ == nullptr) {
+    announced_bytes_ += std::min(size, options_->message_bytes_max + 1);
+    if (announced_bytes_ > options_->message_bytes_max) RefuseMessage(Refusal::kTooBig);
   }
   if (size == 0) EndOfChunk();
 }
@@ -115,9 +113,8 @@ size_t Session::ConsumeChunk(std::string_view bytes) {
   chunk_bytes_left_ -= used;
   if (chunk_reply_ == nullptr) {
     std::string& decoded = DecodedBytes();
-    const uint64_t lines_before = chunks_.lines();
     chunks_.Feed(bytes.substr(0, used), &decoded);
-    Take(decoded, chunks_.lines() - lines_before);
+    Take(decoded, chunks_.lines());
   }
   if (chunk_bytes_left_ == 0) EndOfChunk();
   return used;
@@ -136,15 +133,17 @@ void Session::EndOfChunk() {
   }
   std::string& decoded = DecodedBytes();
   chunks_.Finish(&decoded);
-  Take(decoded, 0);
+  Take(decoded, chunks_.lines());
   EndOfMessage();
 }
 
-void Session::Take(std::string_view lf_bytes, uint64_t lines) {
+void Session::Take(std::string_view lf_bytes, const LineCount& lines) {
   if (lf_bytes.empty()) return;
-  crlf_bytes_ += lf_bytes.size() + lines;
+  lf_bytes_ += lf_bytes.size();
+  crlf_bytes_ = lf_bytes_ + lines.ended();
   header_.Feed(lf_bytes);
   if (crlf_bytes_ > options_->message_bytes_max) RefuseMessage(Refusal::kTooBig);
+  if (lines.longest_bytes() > options_->line_bytes_max) RefuseMessage(Refusal::kLongLine);
   if (header_.received_count() > options_->received_max) RefuseMessage(Refusal::kHops);
   if (delivery_ != nullptr) delivery_->Write(lf_bytes);
 }

@@ -159,6 +159,12 @@ TEST_F(SessionMessageTest, TooLongALine) {
   Envelope();
   Talk("DATA\r\n");
   EXPECT_TRUE(Talk(std::string(2001, 'x') + "\r\n.\r\n").starts_with("550 5.6.0 "));
+  for (const char fill : {'x', '\r'}) {
+    Envelope();
+    EXPECT_TRUE(Talk("BDAT 2000\r\n" + std::string(2000, fill)).starts_with("250 ")) << "it may end here";
+    EXPECT_TRUE(Talk("BDAT 1 LAST\r\nx").starts_with("550 5.6.0 "));
+  }
+  EXPECT_EQ(service_.letters.size(), 1u);
 }
 
 TEST_F(SessionMessageTest, TooManyHops) {
@@ -313,6 +319,26 @@ TEST_F(SessionMessageTest, AChunkOfUnknownLengthEndsTheConversation) {
     EXPECT_EQ(Lines(reply, "\r\n").size(), 2u) << reply;
     EXPECT_TRUE(connection_.closed) << arguments;
   }
+}
+
+// What is announced counts, also where it decodes to less: here lines that end with CRCRLF.
+TEST_F(SessionMessageTest, ChunksBeyondTheLimitAreTooBigHoweverTheyDecode) {
+  options_.message_bytes_max = 300;
+  Open(Kind::kSmtp);
+  std::string chunk;
+  for (int i = 0; i < 50; ++i) chunk += "\r\r\n";
+  Envelope();
+  EXPECT_TRUE(Talk("BDAT 150\r\n" + chunk).starts_with("250 "));
+  EXPECT_TRUE(Talk("BDAT 150 LAST\r\n" + chunk).starts_with("250 "));
+  Envelope();
+  EXPECT_TRUE(Talk("BDAT 150\r\n" + chunk).starts_with("250 "));
+  EXPECT_TRUE(Talk("BDAT 151 LAST\r\n" + chunk + "x").starts_with("552 5.3.4 "));
+  Envelope();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(Talk("BDAT 150\r\n" + std::string(150, '\r')).starts_with("250 "));
+  }
+  EXPECT_TRUE(Talk("BDAT 1\r\n\r").starts_with("552 5.3.4 "));
+  EXPECT_EQ(service_.letters.size(), 1u);
 }
 
 TEST_F(SessionMessageTest, RsetInTheMiddleOfChunks) {
