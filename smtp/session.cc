@@ -16,6 +16,12 @@ const Session::CommandSpec Session::kCommands[] = {
     {"QUIT", &Session::OnQuit, true},  {"STARTTLS", &Session::OnStartTls, false},
 };
 
+namespace {
+
+bool IsBdat(std::string_view line) { return EqualsIgnoreCase(line.substr(0, 4), "BDAT"); }
+
+}  // namespace
+
 Session::Session(engine::Service& service, engine::Connection& connection, SmtpLimits& limits,
                  std::shared_ptr<const SessionOptions> options)
     : service_(service), connection_(connection), limits_(limits), options_(std::move(options)) {}
@@ -114,6 +120,10 @@ size_t Session::ConsumeCommand(std::string_view bytes) {
   }
   if (lf == std::string_view::npos || lf >= kCommandBytesMax) {
     if (bytes.size() < kCommandBytesMax) return 0;
+    if (IsBdat(bytes)) {
+      RefuseLine(bytes, "500 5.5.2 Line too long");
+      return bytes.size();
+    }
     state_ = State::kSkipLine;
     return lf == std::string_view::npos ? bytes.size() : lf;
   }
@@ -123,10 +133,12 @@ size_t Session::ConsumeCommand(std::string_view bytes) {
 
 // RFC 5321, 2.4 and 4.1.1. `line` ends where its LF was.
 void Session::Command(std::string_view line) {
-  if (line.empty() || line.back() != '\r') return Refuse("500 5.5.2 Lines end with CRLF");
+  if (line.empty() || line.back() != '\r') return RefuseLine(line, "500 5.5.2 Lines end with CRLF");
   line.remove_suffix(1);
   for (char c : line) {
-    if ((c >= 0 && c < ' ' && c != '\t') || c == 0x7f) return Refuse("500 5.5.2 Control character in a command");
+    if ((c >= 0 && c < ' ' && c != '\t') || c == 0x7f) {
+      return RefuseLine(line, "500 5.5.2 Control character in a command");
+    }
   }
   const size_t space = std::min(line.find(' '), line.size());
   const std::string_view verb = line.substr(0, space);
@@ -135,11 +147,7 @@ void Session::Command(std::string_view line) {
   while (!arguments.empty() && arguments.back() == ' ') arguments.remove_suffix(1);
   for (const CommandSpec& command : kCommands) {
     if (!EqualsIgnoreCase(verb, command.verb)) continue;
-    if (!command.brings_mail && limited() && options_->idle_commands_max != 0 &&
-        ++idle_commands_ > options_->idle_commands_max) {
-      Log("refused", "too many commands");
-      return Close("421 4.7.0 " + service_.host_name() + " Too many commands without a message");
-    }
+    if (!command.brings_mail && !CountIdleCommand()) return;
     return (this->*command.handle)(arguments);
   }
   // A browser that was made to talk to us would go on with what somebody else wrote.
@@ -147,7 +155,14 @@ void Session::Command(std::string_view line) {
     Log("refused", "HTTP");
     return Close("421 4.7.0 This is not HTTP");
   }
-  Refuse("500 5.5.1 Unknown command");
+  RefuseLine(line, "500 5.5.1 Unknown command");
+}
+
+bool Session::CountIdleCommand() {
+  if (!limited() || options_->idle_commands_max == 0 || ++idle_commands_ <= options_->idle_commands_max) return true;
+  Log("refused", "too many commands");
+  Close("421 4.7.0 " + service_.host_name() + " Too many commands without a message");
+  return false;
 }
 
 void Session::Reply(std::string_view line) {
@@ -161,6 +176,14 @@ void Session::Refuse(std::string_view line) {
     Log("refused", "too many errors");
     Close("421 4.7.0 " + service_.host_name() + " Too many errors");
   }
+}
+
+// What follows a BDAT that cannot be read is a chunk of unknown length. To read it as commands is to let a letter speak
+// for its sender.
+void Session::RefuseLine(std::string_view command, std::string_view reply) {
+  if (!IsBdat(command)) return Refuse(reply);
+  Reply(reply);
+  Close("421 4.7.0 Cannot tell where the chunk ends");
 }
 
 void Session::Close(std::string_view line) {

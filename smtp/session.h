@@ -100,9 +100,12 @@ class Session final : public engine::ProtocolSession {
   size_t Consume(std::string_view bytes);  // how many were used
   size_t ConsumeCommand(std::string_view bytes);
   void Command(std::string_view line);
+  bool CountIdleCommand();             // false: it was one too many, and that was said
   void Reply(std::string_view line);   // without CRLF; gathered until Settle
   void Refuse(std::string_view line);  // a reply that counts as the client's error
-  void Close(std::string_view line);   // the last reply
+  void RefuseLine(std::string_view command, std::string_view reply);
+  void Close(std::string_view line);  // the last reply
+  void EndSilently();                 // nobody says anything any more
   // Ends every entry from outside: sends what was gathered, in one piece, then pauses, encrypts or closes. Nothing of
   // the session may be touched after it.
   void Settle();

@@ -85,9 +85,7 @@ void Session::OnBdat(std::string_view arguments) {
   const std::string_view rest = arguments.substr(static_cast<size_t>(end - arguments.data()));
   const bool last = EqualsIgnoreCase(rest.substr(std::min(rest.find_first_not_of(' '), rest.size())), "LAST");
   if (error != std::errc() || !(rest.empty() || (last && rest.front() == ' '))) {
-    // What follows is a chunk of unknown length. To read it as commands is to let a letter speak for its sender.
-    Reply("501 5.5.4 Syntax: BDAT bytes [LAST]");
-    return Close("421 4.7.0 Cannot tell where the chunk ends");
+    return RefuseLine("BDAT", "501 5.5.4 Syntax: BDAT bytes [LAST]");
   }
   chunk_bytes_left_ = size;
   chunk_last_ = last;

@@ -310,7 +310,12 @@ S: 503 5.5.1 Send MAIL first
 }
 
 TEST_F(SessionMessageTest, AChunkOfUnknownLengthEndsTheConversation) {
-  for (const char* arguments : {"", "x", "-1", "3 FIRST", "3LAST", "99999999999999999999999 LAST", "3 LAST x"}) {
+  const std::string long_line = "BDAT " + std::string(5000, ' ') + "4";
+  for (const std::string& line :
+       {std::string("BDAT\r\n"), std::string("BDAT x\r\n"), std::string("BDAT -1\r\n"), std::string("BDAT 3 FIRST\r\n"),
+        std::string("BDAT 3LAST\r\n"), std::string("BDAT 99999999999999999999999 LAST\r\n"),
+        std::string("BDAT 3 LAST x\r\n"), std::string("BDAT 4\n"), std::string("bdat\t4\r\n"), std::string("BDAT4\r\n"),
+        std::string("BDAT 4\r\r\n"), std::string("BDAT 4\0\r\n", 9), long_line, long_line + "\r\n"}) {
     connection_.closed = false;
     Open(Kind::kSmtp);
     Envelope();
