@@ -45,10 +45,13 @@ class BodyWriter {
     bytes_ += bytes.size();
     lines_ += static_cast<uint64_t>(std::count(bytes.begin(), bytes.end(), '\n'));
     buffer_.append(bytes);
-    while (buffer_.size() > (first_ == 0 ? std::max(journal::kInlineBodyBytesMax, journal::kBodyChunkBytes)
-                                         : journal::kBodyChunkBytes)) {
-      WriteChunk(journal::kBodyChunkBytes, false);
+    size_t done = 0;
+    while (buffer_.size() - done > (first_ == 0 ? std::max(journal::kInlineBodyBytesMax, journal::kBodyChunkBytes)
+                                                : journal::kBodyChunkBytes)) {
+      WriteChunk(std::string_view(buffer_).substr(done, journal::kBodyChunkBytes), false);
+      done += journal::kBodyChunkBytes;
     }
+    buffer_.erase(0, done);
   }
   bool writable() const { return in_flight_ < kInFlightBytesMax; }
   void OnWritable(std::function<void()> then) {
@@ -67,7 +70,7 @@ class BodyWriter {
     if (first_ == 0 && recipients == 1 && buffer_.size() <= journal::kInlineBodyBytesMax) {
       deliver.inline_body = std::move(buffer_);
     } else {
-      WriteChunk(buffer_.size(), true);
+      WriteChunk(buffer_, true);
       deliver.body = first_;
     }
     used_ = true;
@@ -80,14 +83,13 @@ class BodyWriter {
     const std::string& id = header.message_id();
     message_id_hash_ = id.empty() ? 0 : XXH3_64bits(id.data(), id.size());
   }
-  void WriteChunk(size_t count, bool last) {
+  void WriteChunk(std::string_view bytes, bool last) {
     if (first_ == 0) NoteHeader();
     BodyChunk chunk;
     chunk.first = first_;
     chunk.offset = written_;
     chunk.last = last;
-    chunk.bytes = buffer_.substr(0, count);
-    buffer_.erase(0, count);
+    chunk.bytes = bytes;
     written_ += count;
     in_flight_ += count;
     std::vector<Record> records;
