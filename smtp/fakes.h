@@ -116,7 +116,7 @@ class FakeService : public engine::Service {
   absl::Status accepting = absl::OkStatus();
   bool bare_postmaster = true;
   bool writable = true;
-  std::map<std::string, absl::Status> results;  // by account name, for Finish
+  absl::Status result;  // of Finish
   std::vector<Letter> letters;
   std::vector<std::string> lookups;
   std::deque<std::function<void()>> posted;
@@ -135,19 +135,13 @@ class FakeService : public engine::Service {
     void Write(std::string_view bytes) override { letter_.body += bytes; }
     bool writable() const override { return service_.writable; }
     void OnWritable(std::function<void()> then) override { service_.on_writable = std::move(then); }
-    void Finish(std::vector<Recipient> recipients, std::function<void(std::vector<absl::Status>)> done) override {
+    void Finish(std::vector<Recipient> recipients, std::function<void(absl::Status)> done) override {
       letter_.recipients = std::move(recipients);
       FakeService* const service = &service_;
       service_.posted.push_back([service, letter = std::move(letter_), done = std::move(done)] {
-        std::vector<absl::Status> results;
-        bool all_ok = true;
-        for (const Recipient& recipient : letter.recipients) {
-          const auto it = service->results.find(recipient.target.name);
-          results.push_back(it == service->results.end() ? absl::OkStatus() : it->second);
-          all_ok = all_ok && results.back().ok();
-        }
-        if (all_ok) service->letters.push_back(letter);
-        done(results);
+        const absl::Status result = service->result;
+        if (result.ok()) service->letters.push_back(letter);
+        done(result);
       });
     }
 

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "engine/connection.h"
 #include "engine/header_scan.h"
 #include "engine/service.h"
@@ -77,10 +77,6 @@ class Session final : public engine::ProtocolSession {
   // What is wrong with the message that is arriving. Where several things are, the last of these is told, however
   // the message was cut into reads.
   enum class Refusal : uint8_t { kNone, kHops, kLongLine, kTooBig, kBareLineEnd };
-  struct Rcpt {
-    std::string address;
-    std::vector<size_t> targets;  // indexes into targets_; several for an alias
-  };
   struct Target {
     std::string address;  // the envelope's that led here first
     engine::DeliveryTarget target;
@@ -142,8 +138,8 @@ class Session final : public engine::ProtocolSession {
   void RefuseMessage(Refusal reason);                            // the rest is swallowed
   std::string_view RefusalReply() const;
   void EndOfMessage();
-  void Stored(const std::vector<absl::Status>& results);
-  void ReplyToMessage(const std::vector<absl::Status>& results);
+  void Stored(const absl::Status& status);
+  void ReplyToMessage(const absl::Status& status);
   void LogOutcome(const Target& target, const absl::Status& status) const;
   void ResetTransaction();
   std::string TraceFor(const Target& target) const;
@@ -177,10 +173,10 @@ class Session final : public engine::ProtocolSession {
   bool smtputf8_ = false;
   bool chunking_ = false;  // a BDAT came: no DATA, no RCPT any more
   std::string sender_;
-  std::vector<Rcpt> rcpts_;
-  std::vector<Target> targets_;
-  absl::flat_hash_map<std::pair<engine::AccountId, std::string>, size_t> target_index_;  // by account and folder
-  size_t targets_named_ = 0;                                                             // by all rcpts_ together
+  std::vector<std::string> rcpts_;  // as given
+  std::vector<Target> targets_;     // where they lead, each account and folder once
+  absl::flat_hash_set<std::pair<engine::AccountId, std::string>> targets_known_;
+  size_t targets_named_ = 0;  // by all rcpts_ together
   std::unique_ptr<engine::Delivery> delivery_;
   Refusal refusal_ = Refusal::kNone;
   const char* chunk_reply_ = nullptr;  // to the BDAT in progress if it belongs to no transaction

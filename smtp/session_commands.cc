@@ -193,14 +193,12 @@ void Session::AddRecipient(std::string address, std::vector<engine::DeliveryTarg
     }
   }
   // Two recipients that are the same mailbox in the end get one copy.
-  Rcpt rcpt{std::move(address), {}};
+  targets_named_ += targets.size();
   for (engine::DeliveryTarget& target : targets) {
-    const auto [it, added] = target_index_.try_emplace({target.account, target.folder}, targets_.size());
-    if (added) targets_.push_back({rcpt.address, std::move(target)});
-    rcpt.targets.push_back(it->second);
+    const bool added = targets_known_.emplace(target.account, target.folder).second;
+    if (added) targets_.push_back({address, std::move(target)});
   }
-  targets_named_ += rcpt.targets.size();
-  rcpts_.push_back(std::move(rcpt));
+  rcpts_.push_back(std::move(address));
   Reply("250 2.1.5 Ok");
 }
 

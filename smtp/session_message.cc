@@ -23,19 +23,8 @@ std::string& DecodedBytes() {
 
 // For what Delivery::Finish says of a recipient; the client learns no inner names.
 std::string_view StoreReply(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kNotFound:
-      return "550 5.1.1 User unknown";
-    case absl::StatusCode::kPermissionDenied:
-      return "550 5.2.1 Mailbox disabled";
-    case absl::StatusCode::kResourceExhausted:
-      return "452 4.3.1 No room for mail now";
-    default:
-      return "451 4.3.0 Not stored, try again";
-  }
+  return absl::IsResourceExhausted(status) ? "452 4.3.1 No room for mail now" : "451 4.3.0 Not stored, try again";
 }
-
-bool IsPermanent(const absl::Status& status) { return !status.ok() && StoreReply(status).front() == '5'; }
 
 }  // namespace
 
@@ -210,13 +199,12 @@ void Session::EndOfMessage() {
   // Only now: an envelope that is never followed by a message takes nothing from anybody.
   for (const Target& target : targets_) limits_.CountMessage(target.target.account, service_.NowSeconds());
   for (const Target& target : targets_) recipients.push_back({target.address, target.target, TraceFor(target)});
-  delivery_->Finish(std::move(recipients),
-                    [this, alive = std::weak_ptr<char>(alive_)](const std::vector<absl::Status>& results) {
-                      if (!alive.expired() && state_ == State::kFinishing) Stored(results);
-                    });
+  delivery_->Finish(std::move(recipients), [this, alive = std::weak_ptr<char>(alive_)](const absl::Status& status) {
+    if (!alive.expired() && state_ == State::kFinishing) Stored(status);
+  });
 }
 
-void Session::Stored(const std::vector<absl::Status>& results) {
+void Session::Stored(const absl::Status& status) {
   state_ = State::kCommand;
   ReplyToMessage(results);
   ResetTransaction();
@@ -251,43 +239,14 @@ void Session::LogOutcome(const Target& target, const absl::Status& status) const
                 {"reason", std::string_view(status.message().data(), status.message().size())}});
 }
 
-void Session::ReplyToMessage(const std::vector<absl::Status>& results) {
-  const absl::Status missing = absl::InternalError("no result");
-  const auto result = [&](size_t target) -> const absl::Status& {
-    return target < results.size() ? results[target] : missing;
-  };
-  const std::string label = MessageLabel();
-  bool all_ok = true;
-  bool all_permanent = true;
-  const absl::Status* first_bad = nullptr;
-  const absl::Status* first_temporary = nullptr;
-  for (size_t i = 0; i < targets_.size(); ++i) {
-    const absl::Status& status = result(i);
-    all_ok = all_ok && status.ok();
-    all_permanent = all_permanent && IsPermanent(status);
-    if (!status.ok() && first_bad == nullptr) first_bad = &status;
-    if (!status.ok() && !IsPermanent(status) && first_temporary == nullptr) first_temporary = &status;
-    LogOutcome(targets_[i], status);
-  }
-  if (all_ok) errors_ = idle_commands_ = 0;
-  if (!lmtp()) {
-    // One reply for all (RFC 5321, 4.2.5). Where some have it and some cannot, "try again" loses nobody's copy.
-    if (all_ok) return Reply(absl::StrCat("250 2.0.0 Stored as ", label));
-    if (first_temporary != nullptr) return Reply(StoreReply(*first_temporary));
-    return Reply(all_permanent ? StoreReply(*first_bad) : "451 4.3.0 Not stored for all recipients, try again");
-  }
-  // RFC 2033, 4.2: one for each accepted RCPT, in their order. An alias is as good as the worst that it leads to.
-  for (const Rcpt& rcpt : rcpts_) {
-    const absl::Status* worst = nullptr;
-    for (size_t target : rcpt.targets) {
-      const absl::Status& status = result(target);
-      if (!status.ok() && (worst == nullptr || IsPermanent(*worst))) worst = &status;
-    }
-    if (worst == nullptr) {
-      Reply(absl::StrCat("250 2.0.0 <", rcpt.address, "> Stored as ", label));
-    } else {
-      Reply(StoreReply(*worst));
-    }
+void Session::ReplyToMessage(const absl::Status& status) {
+  for (const Target& target : targets_) LogOutcome(target, status);
+  if (status.ok()) errors_ = idle_commands_ = 0;
+  const std::string stored = "Stored as " + MessageLabel();
+  if (!lmtp()) return Reply(status.ok() ? "250 2.0.0 " + stored : std::string(StoreReply(status)));
+  // RFC 2033, 4.2: one for each accepted RCPT, in their order.
+  for (const std::string& rcpt : rcpts_) {
+    Reply(status.ok() ? absl::StrCat("250 2.0.0 <", rcpt, "> ", stored) : std::string(StoreReply(status)));
   }
 }
 
@@ -298,7 +257,7 @@ void Session::ResetTransaction() {
   sender_.clear();
   rcpts_.clear();
   targets_.clear();
-  target_index_.clear();
+  targets_known_.clear();
   targets_named_ = 0;
   delivery_.reset();
   refusal_ = Refusal::kNone;

@@ -117,19 +117,21 @@ TEST_F(SessionMessageTest, NoRoomIsSaidBeforeTheMessage) {
   EXPECT_TRUE(Talk("MAIL FROM:<x@a.test>\r\n").starts_with("250 "));
 }
 
-TEST_F(SessionMessageTest, SmtpAnswersOnceForAll) {
-  Open(Kind::kSmtp);
-  const auto answer = [&](absl::Status ann, absl::Status bob) {
-    service_.results = {{"ann@example.test", ann}, {"bob@example.test", bob}};
-    Talk("RSET\r\nMAIL FROM:<x@a.test>\r\nRCPT TO:<ann@example.test>\r\nRCPT TO:<bob@example.test>\r\n");
-    return Talk("BDAT 0 LAST\r\n").substr(0, 9);
-  };
-  EXPECT_EQ(answer(absl::OkStatus(), absl::OkStatus()), "250 2.0.0");
-  EXPECT_EQ(answer(absl::OkStatus(), absl::UnavailableError("")), "451 4.3.0");
-  EXPECT_EQ(answer(absl::NotFoundError(""), absl::ResourceExhaustedError("")), "452 4.3.1");
-  EXPECT_EQ(answer(absl::NotFoundError(""), absl::OkStatus()), "451 4.3.0");
-  EXPECT_EQ(answer(absl::NotFoundError(""), absl::NotFoundError("")), "550 5.1.1");
-  EXPECT_EQ(answer(absl::InternalError(""), absl::InternalError("")), "451 4.3.0");
+TEST_F(SessionMessageTest, SmtpAnswersOnceForAllAndLmtpForEach) {
+  for (const Kind kind : {Kind::kSmtp, Kind::kLmtp}) {
+    Open(kind);
+    const auto expect = [&](absl::Status result, std::string_view reply) {
+      service_.result = std::move(result);
+      Envelope();
+      const std::vector<std::string> lines = Lines(Talk("RCPT TO:<bob@example.test>\r\nBDAT 0 LAST\r\n"), "\r\n");
+      EXPECT_EQ(lines.size(), kind == Kind::kSmtp ? 2u : 3u);
+      for (size_t i = 1; i < lines.size(); ++i) EXPECT_TRUE(lines[i].starts_with(reply)) << lines[i];
+    };
+    expect(absl::OkStatus(), "250 2.0.0 ");
+    expect(absl::UnavailableError(""), "451 4.3.0 ");
+    expect(absl::ResourceExhaustedError(""), "452 4.3.1 ");
+    expect(absl::InternalError(""), "451 4.3.0 ");
+  }
 }
 
 TEST_F(SessionMessageTest, TooBigWhileItArrives) {
