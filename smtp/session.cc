@@ -26,18 +26,10 @@ Session::Session(engine::Service& service, engine::Connection& connection, SmtpL
                  std::shared_ptr<const SessionOptions> options)
     : service_(service), connection_(connection), limits_(limits), options_(std::move(options)) {}
 
-Session::~Session() {
-  if (counted_) limits_.Disconnect(connection_.peer_address(), connection_.loopback());
-}
-
 // RFC 5321, 3.1 and 4.3.1
 void Session::OnConnected() {
   connection_.SetIdleTimeout(options_->idle_ms);
-  counted_ = limits_.Connect(connection_.peer_address(), connection_.loopback());
-  if (!counted_) {
-    Log("refused", "too many connections");
-    Close("421 4.7.0 " + service_.host_name() + " Too many connections, try again later");
-  } else if (shutting_down_) {
+  if (shutting_down_) {
     Close("421 4.3.2 " + service_.host_name() + " is going down");
   } else {
     Reply("220 " + service_.host_name() + (lmtp() ? " LMTP" : " ESMTP") + " Gemel");

@@ -35,18 +35,16 @@ struct SessionOptions {
   uint32_t recipients_max = 1000;             // a transaction; at least 100 (RFC 5321, 4.5.3.1.8)
   uint32_t received_max = 50;                 // Received lines that a message may have already (RFC 5321, 6.3)
   uint64_t idle_ms = 300'000;                 // RFC 5321, 4.5.3.2.7: at least five minutes
-  // Per connection; 0: no limit. Clients on this host are held to them only with `limit_loopback`.
+  // Per connection; 0: no limit. Clients on this host are not held to them.
   uint32_t errors_max = 20;          // refused commands since the last message that was stored; then 421
   uint32_t idle_commands_max = 100;  // commands that bring no message nearer (NOOP, RSET, MAIL ...), likewise
   uint32_t messages_max = 10'000;
-  bool limit_loopback = false;
 };
 
 class Session final : public engine::ProtocolSession {
  public:
   Session(engine::Service& service, engine::Connection& connection, SmtpLimits& limits,
           std::shared_ptr<const SessionOptions> options);
-  ~Session() override;
 
   void OnConnected() override;
   void OnBytes(std::string_view bytes) override;
@@ -89,7 +87,7 @@ class Session final : public engine::ProtocolSession {
   static const CommandSpec kCommands[];
 
   bool lmtp() const { return options_->kind == Kind::kLmtp; }
-  bool limited() const { return options_->limit_loopback || !connection_.loopback(); }
+  bool limited() const { return !connection_.loopback(); }
 
   // ---- session.cc: bytes in, replies out, beginning and end ----
   void ConsumePending();
@@ -156,9 +154,9 @@ class Session final : public engine::ProtocolSession {
   bool close_after_ = false;  // Settle closes
   bool start_tls_ = false;    // Settle encrypts
   bool shutting_down_ = false;
-  bool counted_ = false;  // in limits_
-  uint8_t pause_ = 0;     // PauseReasons
-  std::string pending_;   // received and not used
+  bool input_ended_ = false;  // the client sends no more, and may still listen
+  uint8_t pause_ = 0;         // PauseReasons
+  std::string pending_;       // received and not used
   std::string replies_;
 
   bool hello_ = false;

@@ -346,24 +346,8 @@ TEST_F(SessionCommandsTest, EnoughMessages) {
   EXPECT_TRUE(connection_.closed);
 }
 
-TEST_F(SessionCommandsTest, TooManyConnections) {
-  limits_.set_options({.connections_max = 0, .connections_per_address_max = 1});
-  Open(Kind::kSmtp);
-  FakeConnection other;
-  {
-    Session second(service_, other, limits_, std::make_shared<SessionOptions>());
-    second.OnConnected();
-    EXPECT_TRUE(other.sent.starts_with("421 4.7.0 ")) << other.sent;
-    EXPECT_TRUE(other.closed);
-  }
-  session_.reset();
-  EXPECT_EQ(limits_.connections(), 0u);
-  Open(Kind::kSmtp);
-  EXPECT_EQ(limits_.connections(), 1u);
-}
-
 TEST_F(SessionCommandsTest, AMailboxGetsSoMuchAMinute) {
-  limits_.set_options({.messages_per_mailbox_minute_max = 1});
+  limits_.set_messages_per_mailbox_minute_max(1);
   Open(Kind::kSmtp);
   Envelope();
   for (int i = 0; i < 3; ++i) {

@@ -31,7 +31,7 @@ struct Outcome {
 Outcome Converse(uint8_t settings, uint8_t cuts, std::string_view stream) {
   FakeService service;
   FakeConnection connection;
-  SmtpLimits limits{LimitOptions{}};
+  SmtpLimits limits;
   auto options = std::make_shared<SessionOptions>();
   options->kind = (settings & 1) != 0 ? Kind::kSmtp : Kind::kLmtp;
   if ((settings & 2) != 0) options->message_bytes_max = 300;
