@@ -147,14 +147,15 @@ void SocketConnection::ReadSome() {
     if (errno != EAGAIN && errno != EINTR) OnPeerGone(/*clean=*/false);
     return;
   }
-  if (got == 0) return OnPeerGone(/*clean=*/ssl_ == nullptr);
-  last_arrival_ms_ = loop_.NowMillis();
+  if (got == 0) return OnInputEnd();
+  if (handshaking_) last_arrival_ms_ = loop_.NowMillis();
   if (ssl_ == nullptr) return Deliver({loop_.read_buffer(), static_cast<size_t>(got)});
   BIO_write(SSL_get_rbio(ssl_.get()), loop_.read_buffer(), static_cast<int>(got));
   PumpTls();
 }
 
 void SocketConnection::Deliver(std::string_view bytes) {
+  last_arrival_ms_ = loop_.NowMillis();  // not before: a part of a TLS record is nothing yet
   if (session_ != nullptr) session_->OnBytes(bytes);
 }
 

@@ -101,7 +101,7 @@ class FakeService : public engine::Service {
                    std::function<void(absl::StatusOr<std::unique_ptr<engine::AccountSession>>)>) override {}
   const std::string& host_name() const override { return host; }
   int64_t NowSeconds() const override { return now_s; }
-  uint64_t BootMillis() const override { return 0; }
+  uint64_t BootMillis() const override { return boot_ms; }
 
   void RunPosted() {
     while (!posted.empty()) {
@@ -112,6 +112,7 @@ class FakeService : public engine::Service {
   }
 
   std::string host = "mx.example.test";
+  uint64_t boot_ms = 1;
   int64_t now_s = 1'795'475'701;  // Mon, 23 Nov 2026 23:15:01 UTC
   absl::Status accepting = absl::OkStatus();
   bool bare_postmaster = true;

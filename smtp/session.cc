@@ -37,11 +37,30 @@ void Session::OnConnected() {
   Settle();
 }
 
+// Asked at each arrival: where none comes, there is OnTimeout.
+bool Session::TooSlow(size_t arrived_bytes) {
+  if (!limited()) return false;
+  const uint64_t now_ms = service_.BootMillis();
+  const bool in_message = state_ == State::kData || state_ == State::kChunk || (state_ == State::kCommand && chunking_);
+  if (!in_message || now_ms - message_since_ms_ > kSlowMs) {
+    if (in_message && message_bytes_ + arrived_bytes < kMessageBytesMin) return true;
+    message_since_ms_ = now_ms;
+    message_bytes_ = 0;
+  }
+  message_bytes_ += arrived_bytes;
+  return line_since_ms_ != 0 && now_ms - line_since_ms_ > kSlowMs;
+}
+
 void Session::OnBytes(std::string_view bytes) {
   if (state_ == State::kClosed || state_ == State::kTls) return;
   if (consuming_) {
     pending_.append(bytes);
     return;
+  }
+  if (TooSlow(bytes.size())) {
+    Log("timeout", "it sends too slowly");
+    Close("421 4.4.2 " + service_.host_name() + " Too slow");
+    return Settle();
   }
   if (state_ == State::kFinishing || !pending_.empty()) {
     pending_.append(bytes);
@@ -107,6 +126,7 @@ size_t Session::ConsumeCommand(std::string_view bytes) {
   if (state_ == State::kSkipLine) {
     if (lf == std::string_view::npos) return bytes.size();
     state_ = State::kCommand;
+    line_since_ms_ = 0;
     Refuse("500 5.5.2 Line too long");
     return lf + 1;
   }
@@ -119,6 +139,7 @@ size_t Session::ConsumeCommand(std::string_view bytes) {
     state_ = State::kSkipLine;
     return lf == std::string_view::npos ? bytes.size() : lf;
   }
+  line_since_ms_ = 0;
   Command(bytes.substr(0, lf));
   return lf + 1;
 }
@@ -194,6 +215,8 @@ void Session::Settle() {
     return;
   }
   if (state_ == State::kClosed) return;
+  const bool in_line = state_ == State::kSkipLine || (state_ == State::kCommand && !pending_.empty());
+  if (in_line && line_since_ms_ == 0) line_since_ms_ = service_.BootMillis();
   UpdatePause(kPausePending, pending_.size() > kPendingBytesMax);
   if ((pause_ & kPauseUnsent) == 0 && connection_.unsent_bytes() > kUnsentBytesMax) {
     UpdatePause(kPauseUnsent, true);
@@ -214,7 +237,11 @@ void Session::UpdatePause(uint8_t reason, bool on) {
   const uint8_t before = pause_;
   pause_ = static_cast<uint8_t>(on ? before | reason : before & ~reason);
   if (before == 0 && pause_ != 0) connection_.PauseReading();
-  if (before != 0 && pause_ == 0) connection_.ResumeReading();
+  if (before != 0 && pause_ == 0) {
+    message_since_ms_ = service_.BootMillis();  // it was we who were slow
+    message_bytes_ = 0;
+    connection_.ResumeReading();
+  }
 }
 
 void Session::OnTls() {

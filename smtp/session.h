@@ -60,6 +60,10 @@ class Session final : public engine::ProtocolSession {
   static constexpr size_t kTargetsMax = 20'000;
   // RFC 5321, 4.5.3.1.4 asks for 512; SIZE, BODY, SMTPUTF8 and long addresses need more.
   static constexpr size_t kCommandBytesMax = 4096;
+  // A stranger that sends a byte now and then is never silent. So a command line has this long to arrive, and a message
+  // has to come at this many bytes in each such time (about 55 a second).
+  static constexpr uint64_t kSlowMs = 300'000;
+  static constexpr uint64_t kMessageBytesMin = 16 * 1024;
 
  private:
   enum class State : uint8_t {
@@ -90,6 +94,7 @@ class Session final : public engine::ProtocolSession {
   bool limited() const { return !connection_.loopback(); }
 
   // ---- session.cc: bytes in, replies out, beginning and end ----
+  bool TooSlow(size_t arrived_bytes);
   void ConsumePending();
   size_t Consume(std::string_view bytes);  // how many were used
   size_t ConsumeCommand(std::string_view bytes);
@@ -158,6 +163,9 @@ class Session final : public engine::ProtocolSession {
   uint8_t pause_ = 0;         // PauseReasons
   std::string pending_;       // received and not used
   std::string replies_;
+  uint64_t line_since_ms_ = 0;     // the start of the command line that has not ended; 0: there is none
+  uint64_t message_since_ms_ = 0;  // what arrived of a message since then: at least kMessageBytesMin in kSlowMs
+  uint64_t message_bytes_ = 0;
 
   bool hello_ = false;
   bool extended_ = false;  // EHLO or LHLO

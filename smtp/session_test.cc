@@ -373,6 +373,66 @@ TEST_F(SessionCommandsTest, SilenceEndsIt) {
   EXPECT_EQ(service_.open, 0);
 }
 
+// A byte now and then is no silence.
+TEST_F(SessionCommandsTest, ACommandLineArrivesInTime) {
+  for (const std::string& start : {std::string("N"), std::string(5000, 'x')}) {
+    connection_.closed = false;
+    Open(Kind::kSmtp);
+    service_.boot_ms += Session::kSlowMs;  // silent for long, between commands
+    EXPECT_EQ(Talk("NOOP\r\nNOOP\r\n" + start), "250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n");
+    service_.boot_ms += Session::kSlowMs;
+    EXPECT_EQ(Talk("O"), "");
+    service_.boot_ms += 1;
+    EXPECT_EQ(Talk("O"), "421 4.4.2 mx.example.test Too slow\r\n");
+    EXPECT_TRUE(connection_.closed);
+  }
+}
+
+TEST_F(SessionCommandsTest, AMessageArrivesAtARate) {
+  constexpr uint64_t kHalfMs = Session::kSlowMs / 2 + 1;
+  for (const char* begin : {"DATA\r\n", "BDAT 1000000\r\n", "BDAT 1\r\n"}) {
+    const std::string half(Session::kMessageBytesMin / 2 + 8, 'x');
+    const bool one_byte_chunks = std::string_view(begin) == "BDAT 1\r\n";
+    const std::string piece = one_byte_chunks ? "xBDAT 1\r\n" : half;
+    for (const bool own : {false, true}) {
+      connection_.closed = false;
+      connection_.on_this_host = own;
+      Open(Kind::kSmtp);
+      Envelope();
+      Talk(begin);
+      if (!one_byte_chunks) {
+        for (int i = 0; i < 10; ++i) {
+          service_.boot_ms += kHalfMs;
+          EXPECT_EQ(Talk(half), "") << i;
+        }
+      }
+      for (int i = 0; i < 5 && !connection_.closed; ++i) {
+        service_.boot_ms += kHalfMs;
+        EXPECT_EQ(Talk(one_byte_chunks ? piece : "x").find("421 4.4.2") != std::string::npos, connection_.closed);
+      }
+      EXPECT_EQ(connection_.closed, !own) << begin;
+    }
+  }
+}
+
+TEST_F(SessionCommandsTest, WhileTheStoreIsSlowTheClientIsNot) {
+  Open(Kind::kSmtp);
+  Envelope();
+  service_.writable = false;
+  Talk("DATA\r\n");
+  service_.boot_ms += 10 * Session::kSlowMs;
+  service_.writable = true;
+  service_.on_writable();
+  EXPECT_TRUE(Talk("x\r\n.\r\n").starts_with("250 "));
+  Envelope();
+  session_->OnBytes("BDAT 0 LAST\r\n");
+  service_.boot_ms += 10 * Session::kSlowMs;
+  session_->OnBytes("NO");
+  service_.boot_ms += 10 * Session::kSlowMs;
+  service_.RunPosted();
+  EXPECT_EQ(Talk("OP\r\n"), "250 2.0.0 Ok\r\n");
+}
+
 TEST_F(SessionCommandsTest, OurOwnSlownessIsNotSilence) {
   Open(Kind::kSmtp);
   Envelope();
