@@ -85,6 +85,7 @@ TEST(ThreadWorkers, EachLaneInOrderAndDrainedAtTheEnd) {
 struct Seen {
   Connection* connection = nullptr;
   std::string bytes;
+  bool answers_after_end = false;
   int connected = 0, tls = 0, timeouts = 0, closed = 0, shutdowns = 0, destroyed = 0;
 };
 
@@ -135,6 +136,7 @@ class EchoSession : public ProtocolSession {
     connection_.CloseAfterSending();
   }
   void OnClosed() override { ++seen_.closed; }
+  bool OnInputEnd() override { return seen_.answers_after_end; }
   void OnShutdown() override {
     ++seen_.shutdowns;
     connection_.Send("shutting down\n");
@@ -256,6 +258,40 @@ TEST_F(NetTest, ClientThatGoesAwayIsToldToTheSessionOnce) {
     EXPECT_EQ(seen_.closed, 1);
     EXPECT_EQ(seen_.destroyed, 1);
   }
+}
+
+// `nc -N`: shutdown(2) with SHUT_WR, and then it reads.
+TEST_F(NetTest, AClientThatSendsNoMoreIsStillAnswered) {
+  seen_.answers_after_end = true;
+  TestClient client(loop_, Listen("127.0.0.1:0"));
+  client.Write("one\n");
+  client.EndInput();
+  EXPECT_TRUE(UntilReceived(client, "hello 127.0.0.1 loopback\none\n"));
+  bool turned = false;
+  loop_.After(20, [&] { turned = true; });
+  EXPECT_TRUE(Until([&] { return turned; }));
+  EXPECT_EQ(seen_.closed, 0);
+  EXPECT_EQ(net_.connections(), 1u);
+  seen_.connection->Send("stored\n");
+  seen_.connection->CloseAfterSending();
+  EXPECT_TRUE(Until([&] { return client.closed; }));
+  EXPECT_EQ(client.received, "hello 127.0.0.1 loopback\none\nstored\n");
+  EXPECT_TRUE(Until([&] { return net_.connections() == 0; }));
+  EXPECT_EQ(seen_.closed, 0);
+}
+
+TEST_F(NetTest, WhoWaitsForAnAnswerAndGoesIsToldToTheSession) {
+  seen_.answers_after_end = true;
+  auto client = std::make_unique<TestClient>(loop_, Listen("127.0.0.1:0"));
+  EXPECT_TRUE(Until([&] { return seen_.connected == 1; }));
+  client->EndInput();
+  bool turned = false;
+  loop_.After(20, [&] { turned = true; });
+  EXPECT_TRUE(Until([&] { return turned; }));
+  EXPECT_EQ(net_.connections(), 1u);
+  client->Reset();
+  EXPECT_TRUE(Until([&] { return net_.connections() == 0; }));
+  EXPECT_EQ(seen_.closed, 1);
 }
 
 TEST_F(NetTest, PausedReadingLeavesBytesWithTheSender) {

@@ -72,6 +72,7 @@ class TestClient : private NetLoop::Watcher {
     SSL_set_connect_state(ssl_.get());
     OnReady(0);
   }
+  void EndInput() { shutdown(fd_, SHUT_WR); }
   void StopReading() { loop_.Rewatch(fd_, 0, this); }
   void StartReading() { loop_.Rewatch(fd_, EPOLLIN, this); }
   void Reset() {  // RST instead of FIN

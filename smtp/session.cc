@@ -279,6 +279,20 @@ void Session::OnClosed() {
   pending_.clear();
 }
 
+// `nc -N` and scripts: what was said before is answered, then it is over.
+bool Session::OnInputEnd() {
+  input_ended_ = true;
+  if (state_ != State::kFinishing) EndSilently();
+  Settle();
+  return true;
+}
+
+void Session::EndSilently() {
+  if (state_ == State::kClosed) return;
+  OnClosed();
+  close_after_ = true;
+}
+
 void Session::OnShutdown() {
   if (state_ == State::kClosed || shutting_down_) return;
   shutting_down_ = true;

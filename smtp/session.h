@@ -51,6 +51,7 @@ class Session final : public engine::ProtocolSession {
   void OnTls() override;
   void OnTimeout() override;
   void OnClosed() override;
+  bool OnInputEnd() override;
   void OnShutdown() override;
 
   // Commands that arrive while a message is being stored wait here; past this much the client waits too.

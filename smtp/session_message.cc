@@ -211,6 +211,7 @@ void Session::Stored(const absl::Status& status) {
   // Not at the next MAIL: an MTA that keeps connections would put that message off.
   if (EnoughMessages()) Close("421 4.7.0 " + service_.host_name() + " Enough messages for one connection");
   ConsumePending();
+  if (input_ended_ && state_ != State::kFinishing) EndSilently();
   // A command boundary even if nothing was waiting.
   if (state_ == State::kCommand && shutting_down_) Close("421 4.3.2 " + service_.host_name() + " is going down");
   Settle();

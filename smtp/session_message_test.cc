@@ -425,6 +425,30 @@ TEST_F(SessionMessageTest, TheClientGoesAwayAtAnyByte) {
       EXPECT_EQ(connection_.sends, 0) << n;
       if (!destroy) session_->OnBytes("NOOP\r\n");
       EXPECT_EQ(connection_.sends, 0) << n;
+    }
+  }
+}
+
+// As TheClientGoesAwayAtAnyByte, but it waits for its answers.
+TEST_F(SessionMessageTest, TheClientEndsItsSendingAtAnyByte) {
+  for (size_t n = 0; n <= kStory.size(); ++n) {
+    for (const bool one_read : {false, true}) {
+      connection_ = {};
+      service_.letters.clear();
+      Open(Kind::kSmtp, false);
+      for (size_t i = 0; i < n; i += one_read ? n : 1) session_->OnBytes(kStory.substr(i, one_read ? n : 1));
+      EXPECT_TRUE(session_->OnInputEnd());
+      service_.RunPosted();
+      EXPECT_TRUE(connection_.closed) << n;
+      EXPECT_EQ(service_.open, 0) << n;
+      const std::string_view said = kStory.substr(0, n);
+      const std::vector<std::string> lines = Lines(connection_.sent, "\r\n");
+      size_t stored = 0;
+      for (const std::string& line : lines) stored += line.starts_with("250 2.0.0 Stored") ? 1 : 0;
+      const size_t whole = (said.find("\r\n.\r\n") != std::string_view::npos ? 1u : 0u) +
+                           (said.find("LAST\r\nc") != std::string_view::npos ? 1u : 0u);
+      EXPECT_EQ(stored, whole) << n;
+      EXPECT_EQ(service_.letters.size(), whole) << n;
       session_.reset();
     }
   }
