@@ -68,7 +68,7 @@ class FakeService : public engine::Service {
     lookups.emplace_back(address);
     const size_t at = address.rfind('@');
     if (at == std::string_view::npos) {
-      if (address == "postmaster" && bare_postmaster) return Targets({"ops"}, "");
+      if (address == "postmaster") return Targets({"ops"}, "");
       return absl::InvalidArgumentError("no domain");
     }
     if (address.substr(at + 1) != "example.test" && address.substr(at + 1) != "exämple.test") {
@@ -115,7 +115,6 @@ class FakeService : public engine::Service {
   uint64_t boot_ms = 1;
   int64_t now_s = 1'795'475'701;  // Mon, 23 Nov 2026 23:15:01 UTC
   absl::Status accepting = absl::OkStatus();
-  bool bare_postmaster = true;
   bool writable = true;
   absl::Status result;  // of Finish
   std::vector<Letter> letters;

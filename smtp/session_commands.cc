@@ -146,8 +146,6 @@ void Session::OnRcpt(std::string_view arguments) {
   if (path->non_ascii && !smtputf8_) return Refuse("553 5.6.7 That address needs SMTPUTF8");
   if (rcpts_.size() >= options_->recipients_max) return Reply("452 4.5.3 Too many recipients");
 
-  // "postmaster" alone is this host's (RFC 5321, 4.5.1).
-  const bool bare = path->address.find('@') == std::string::npos;
   absl::StatusOr<std::vector<engine::DeliveryTarget>> found = service_.LookUpRecipient(path->address);
   if (bare && !found.ok()) found = service_.LookUpRecipient(path->address + "@" + service_.host_name());
   if (found.ok() && !found->empty()) return AddRecipient(std::move(path->address), *std::move(found));
