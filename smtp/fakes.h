@@ -81,6 +81,7 @@ class FakeService : public engine::Service {
       local = local.substr(0, plus);
     }
     if (local == "gone") return absl::PermissionDeniedError("disabled");
+    if (local == "loop") return absl::FailedPreconditionError("leads to itself");
     if (local == "busy") return absl::UnavailableError("not now");
     if (local == "all") return Targets({"ann", "bob"}, folder);
     if (local == "postmaster") return Targets({"ops"}, folder);

@@ -120,6 +120,7 @@ class Session final : public engine::ProtocolSession {
   void OnMail(std::string_view arguments);
   bool MailParameters(std::string_view rest);
   void OnRcpt(std::string_view arguments);
+  void PutOff(std::string_view reply);
   void AddRecipient(std::string address, std::vector<engine::DeliveryTarget> targets);
   void OnRset(std::string_view arguments);
   void OnNoop(std::string_view arguments);

@@ -21,7 +21,7 @@ std::string& DecodedBytes() {
   return bytes;
 }
 
-// For what Delivery::Finish says of a recipient; the client learns no inner names.
+// For what Delivery::Finish says, which is never for good: who cannot get mail was refused at RCPT.
 std::string_view StoreReply(const absl::Status& status) {
   return absl::IsResourceExhausted(status) ? "452 4.3.1 No room for mail now" : "451 4.3.0 Not stored, try again";
 }
@@ -206,7 +206,7 @@ void Session::EndOfMessage() {
 
 void Session::Stored(const absl::Status& status) {
   state_ = State::kCommand;
-  ReplyToMessage(results);
+  ReplyToMessage(status);
   ResetTransaction();
   // Not at the next MAIL: an MTA that keeps connections would put that message off.
   if (EnoughMessages()) Close("421 4.7.0 " + service_.host_name() + " Enough messages for one connection");

@@ -57,6 +57,8 @@ C: RCPT TO:<gone@example.test>
 S: 550 5.2.1 *
 C: RCPT TO:<busy@example.test>
 S: 451 4.3.0 *
+C: RCPT TO:<loop@example.test>
+S: 550 5.4.6 *
 C: RCPT TO:<änn@example.test>
 S: 553 5.6.7 *
 C: DATA
@@ -321,10 +323,11 @@ TEST_F(SessionMessageTest, AChunkOfUnknownLengthEndsTheConversation) {
     connection_.closed = false;
     Open(Kind::kSmtp);
     Envelope();
-    const std::string reply = Talk("BDAT " + std::string(arguments) + "\r\nRSET\r\n");
-    EXPECT_TRUE(reply.starts_with("501 5.5.4 ")) << arguments;
-    EXPECT_EQ(Lines(reply, "\r\n").size(), 2u) << reply;
-    EXPECT_TRUE(connection_.closed) << arguments;
+    const std::string reply = Talk(line + "RSET\r\n");
+    EXPECT_TRUE(reply.starts_with("50")) << line << reply;
+    EXPECT_EQ(Lines(reply, "\r\n").size(), 2u) << line << reply;
+    EXPECT_TRUE(reply.ends_with("421 4.7.0 Cannot tell where the chunk ends\r\n")) << line << reply;
+    EXPECT_TRUE(connection_.closed) << line;
   }
 }
 
@@ -452,6 +455,7 @@ TEST_F(SessionMessageTest, TheClientEndsItsSendingAtAnyByte) {
       session_.reset();
     }
   }
+  EXPECT_TRUE(connection_.sent.ends_with("250 2.0.0 Ok\r\n")) << "NOOP behind the last message";
 }
 
 TEST_F(SessionMessageTest, TheDaemonStopsAtAnyByte) {

@@ -285,7 +285,9 @@ TEST_F(SessionCommandsTest, StartTlsWithoutACertificate) {
   Open(Kind::kSmtp);
   EXPECT_TRUE(Talk("STARTTLS\r\n").starts_with("454 4.7.0 "));
   EXPECT_TRUE(Talk("STARTTLS now\r\n").starts_with("501 5.5.4 "));
-  EXPECT_EQ(Talk("EHLO client.test\r\n").find("STARTTLS"), std::string::npos);
+  EXPECT_EQ(Talk("EHLO client.test\r\nHELP\r\n").find("STARTTLS"), std::string::npos);
+  connection_.has_certificate = true;
+  EXPECT_NE(Talk("HELP\r\n").find("STARTTLS"), std::string::npos);
 }
 
 // ---- limits and time ----
@@ -322,6 +324,21 @@ TEST_F(SessionCommandsTest, TooMuchTalk) {
   Open(Kind::kSmtp);  // EHLO is one
   EXPECT_EQ(Lines(Talk("NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n"), "\r\n").back().substr(0, 9), "421 4.7.0");
   EXPECT_TRUE(connection_.closed);
+}
+
+TEST_F(SessionCommandsTest, RecipientsThatArePutOffAreTalkAsWell) {
+  options_.idle_commands_max = 5;
+  for (const bool own : {false, true}) {
+    connection_.closed = false;
+    connection_.on_this_host = own;
+    Open(Kind::kSmtp);  // EHLO is one, MAIL another
+    Talk("MAIL FROM:<x@a.test>\r\n");
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_TRUE(Talk("RCPT TO:<busy@example.test>\r\n").starts_with("451 4.3.0 "));
+    }
+    EXPECT_TRUE(Talk("RCPT TO:<busy@example.test>\r\n").starts_with(own ? "451 4.3.0 " : "421 4.7.0 "));
+    EXPECT_EQ(connection_.closed, !own);
+  }
 }
 
 TEST_F(SessionCommandsTest, TooManyRecipients) {
