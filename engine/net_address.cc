@@ -91,6 +91,14 @@ std::string HostText(const SocketAddress& address) {
   return text;
 }
 
+std::string NetworkOf(const std::string& host_text) {
+  in6_addr address;
+  if (inet_pton(AF_INET6, host_text.c_str(), &address) != 1) return host_text;
+  std::memset(address.s6_addr + 8, 0, 8);
+  char text[INET6_ADDRSTRLEN];
+  return absl::StrCat(inet_ntop(AF_INET6, &address, text, sizeof text), "/64");
+}
+
 std::string BoundAddress(int fd) {
   SocketAddress address;
   address.bytes = sizeof address.storage;

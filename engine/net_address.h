@@ -26,6 +26,10 @@ absl::Status SocketError(const std::string& what, int error);
 // address. Unavailable: no such host.
 absl::StatusOr<std::vector<SocketAddress>> Resolve(const std::string& address, bool passive, bool numeric_only);
 
+// Whose connections are counted together: an IPv4 address, or the /64 of an IPv6 address, which one client may have all
+// of.
+std::string NetworkOf(const std::string& host_text);
+
 // Without port; an IPv4 client of an IPv6 socket looks like one of an IPv4 socket.
 std::string HostText(const SocketAddress& address);
 std::string BoundAddress(int fd);  // "host:port", with the port that the kernel gave

@@ -45,10 +45,13 @@ class BodyWriter {
     bytes_ += bytes.size();
     lines_ += static_cast<uint64_t>(std::count(bytes.begin(), bytes.end(), '\n'));
     buffer_.append(bytes);
-    while (buffer_.size() > (first_ == 0 ? std::max(journal::kInlineBodyBytesMax, journal::kBodyChunkBytes)
-                                         : journal::kBodyChunkBytes)) {
-      WriteChunk(journal::kBodyChunkBytes, false);
+    size_t done = 0;
+    while (buffer_.size() - done > (first_ == 0 ? std::max(journal::kInlineBodyBytesMax, journal::kBodyChunkBytes)
+                                                : journal::kBodyChunkBytes)) {
+      WriteChunk(std::string_view(buffer_).substr(done, journal::kBodyChunkBytes), false);
+      done += journal::kBodyChunkBytes;
     }
+    buffer_.erase(0, done);
   }
   bool writable() const { return in_flight_ < kInFlightBytesMax; }
   void OnWritable(std::function<void()> then) {
@@ -67,7 +70,7 @@ class BodyWriter {
     if (first_ == 0 && recipients == 1 && buffer_.size() <= journal::kInlineBodyBytesMax) {
       deliver.inline_body = std::move(buffer_);
     } else {
-      WriteChunk(buffer_.size(), true);
+      WriteChunk(buffer_, true);
       deliver.body = first_;
     }
     used_ = true;
@@ -80,14 +83,14 @@ class BodyWriter {
     const std::string& id = header.message_id();
     message_id_hash_ = id.empty() ? 0 : XXH3_64bits(id.data(), id.size());
   }
-  void WriteChunk(size_t count, bool last) {
+  void WriteChunk(std::string_view bytes, bool last) {
     if (first_ == 0) NoteHeader();
+    const size_t count = bytes.size();
     BodyChunk chunk;
     chunk.first = first_;
     chunk.offset = written_;
     chunk.last = last;
-    chunk.bytes = buffer_.substr(0, count);
-    buffer_.erase(0, count);
+    chunk.bytes = bytes;
     written_ += count;
     in_flight_ += count;
     std::vector<Record> records;
@@ -135,18 +138,11 @@ class DeliveryImpl final : public Delivery {
   bool writable() const override { return body_.writable(); }
   void OnWritable(std::function<void()> then) override { body_.OnWritable(std::move(then)); }
 
-  void Finish(std::vector<Recipient> recipients, std::function<void(std::vector<absl::Status>)> done) override {
-    const size_t count = recipients.size();
-    const auto answer = [count, &done](NodeImpl& node, const absl::Status& status) {
-      node.PostSafely([done = std::move(done), status, count] { done(std::vector<absl::Status>(count, status)); });
-    };
-    if (absl::Status status = node_.AcceptingMail(); !status.ok()) return answer(node_, status);
-    for (const Recipient& recipient : recipients) {
-      const Account* account = node_.directory_.Find(recipient.target.account);
-      if (account == nullptr || (node_.Orders(*account) && node_.Live(account->id) == nullptr)) {
-        return answer(node_, absl::UnavailableError("a mailbox cannot be opened for the moment"));
-      }
+  void Finish(std::vector<Recipient> recipients, std::function<void(absl::Status)> done) override {
+    if (absl::Status status = node_.AcceptingMail(); !status.ok()) {
+      return node_.PostSafely([done = std::move(done), status = std::move(status)] { done(status); });
     }
+    const size_t count = recipients.size();
     Deliver common;
     common.via = via_;
     common.sender = sender_;
@@ -157,7 +153,8 @@ class DeliveryImpl final : public Delivery {
     for (size_t i = 0; i < count; ++i) {
       Recipient& recipient = recipients[i];
       const AccountId& id = recipient.target.account;
-      const bool orders = node_.Orders(*node_.directory_.Find(id));
+      const Account* account = node_.directory_.Find(id);
+      const bool orders = account != nullptr && node_.Orders(*account);
       LiveAccount* live = orders || !recipient.target.folder.empty() ? node_.Live(id) : nullptr;
       Deliver deliver = i + 1 == count ? std::move(common) : common;
       deliver.guid = node_.NewGuid();
@@ -168,15 +165,15 @@ class DeliveryImpl final : public Delivery {
       deliver.trace = std::move(recipient.trace);
       deliver.body_done = deliver.body != 0 && i + 1 == count;
       deliver.wanted = WantedMailbox(live, id, recipient.target.folder);
-      const Mailbox* mailbox = orders ? live->state.Find(deliver.wanted) : nullptr;
+      // A mailbox that cannot be opened now is no reason to refuse its letter: the journal has it, and it is placed as
+      // one that came while its home was away (MendPassedOver).
+      const Mailbox* mailbox = orders && live != nullptr ? live->state.Find(deliver.wanted) : nullptr;
       if (mailbox != nullptr) {
         deliver.order = journal::Order{mailbox->id, node_.GiveUid(*live, *mailbox), node_.GiveModSeq(*live)};
       }
       records.push_back({id, 0, false, std::move(deliver)});
     }
-    node_.Create(std::move(records), [done = std::move(done), count](CommandResult result) {
-      done(std::vector<absl::Status>(count, result.status));
-    });
+    node_.Create(std::move(records), [done = std::move(done)](CommandResult result) { done(result.status); });
   }
 
  private:

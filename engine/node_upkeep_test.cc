@@ -96,7 +96,7 @@ class UpkeepTest : public ::testing::Test {
     auto delivery = node(place).BeginDelivery(Via::kLmtp, "x@example.org");
     delivery->Write(body);
     std::optional<absl::Status> status;
-    delivery->Finish({{kAnn, targets->front(), ""}}, [&](auto all) { status = all[0]; });
+    delivery->Finish({{kAnn, targets->front(), ""}}, [&](absl::Status done) { status = std::move(done); });
     ASSERT_TRUE(pair_.RunUntil([&] { return status.has_value(); }));
     ASSERT_TRUE(status->ok()) << *status;
   }

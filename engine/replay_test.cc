@@ -114,7 +114,7 @@ TEST_F(ReplayTest, AnExportBesideARunningNodeIsWholeAndTouchesNothing) {
   const auto targets = pair_.nodes[0]->LookUpRecipient("ann@example.test");
   recipients.push_back({"ann@example.test", targets->front(), ""});
   std::optional<absl::Status> finished;
-  under_way->Finish(std::move(recipients), [&](std::vector<absl::Status> each) { finished = each[0]; });
+  under_way->Finish(std::move(recipients), [&](absl::Status done) { finished = std::move(done); });
   ASSERT_TRUE(pair_.RunUntil([&] { return finished.has_value(); }));
   EXPECT_TRUE(finished->ok()) << *finished;
   pair_.loop.RunFor(1000);

@@ -211,9 +211,7 @@ class Daemon {
   absl::Status ListenToAll() {
     admin_hooks_.new_pairing_token = [this] { return NewPairingToken(); };
     admin_hooks_.reload_certificates = [this] { return net_.ReloadCertificates(); };
-    smtp_limits_.set_options({static_cast<uint32_t>(config_.connections),
-                              static_cast<uint32_t>(config_.connections_per_address),
-                              static_cast<uint32_t>(config_.messages_per_mailbox_minute)});
+    smtp_limits_.set_messages_per_mailbox_minute_max(config_.messages_per_mailbox_minute);
     imap_options_.append_bytes_max = config_.message_bytes;
 
     engine::ListenOptions admin;
@@ -389,7 +387,7 @@ class Daemon {
   engine::Net net_{loop_};
   engine::Identity identity_;
   engine::AdminHooks admin_hooks_;
-  smtp::SmtpLimits smtp_limits_{smtp::LimitOptions()};
+  smtp::SmtpLimits smtp_limits_;
   imap::SessionOptions imap_options_;
   std::unique_ptr<engine::Node> node_;
   bool stopping_ = false;
