@@ -152,6 +152,7 @@ void NodeImpl::Mended(const Frame& frame) {
 // Records that the replay had to leave out are there now: what they touch is made anew, in their right order.
 void NodeImpl::RebuildMended() {
   missing_in_tail_ = false;
+  std::set<AccountId> rebuilt;
   for (const AccountId& id : std::exchange(to_rebuild_, {})) {
     const Account* account = directory_.Find(id);
     LiveAccount* live = account == nullptr ? nullptr : Live(id);
@@ -168,12 +169,15 @@ void NodeImpl::RebuildMended() {
       continue;
     }
     live->state = *std::move(state);
-    if (absl::Status status = VerifyFiles({id}); !status.ok()) {
-      Log(journal::LogLevel::kError, "rebuild_incomplete",
-          {{"account", account->name}, {"error", std::string(status.message())}});
-    }
     AfterApplied(*live);
+    rebuilt.insert(id);
   }
+  VerifyFiles(rebuilt, [](const std::map<AccountId, absl::Status>& failed) {
+    for (const auto& [id, status] : failed) {
+      Log(journal::LogLevel::kError, "rebuild_incomplete",
+          {{"account", id.hex()}, {"error", std::string(status.message())}});
+    }
+  });
 }
 
 void NodeImpl::Fail(const absl::Status& status) {
