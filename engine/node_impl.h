@@ -29,6 +29,7 @@ namespace gemel::engine {
 
 class AccountSessionImpl;
 class LinkSession;
+struct Adoption;
 class NodeImpl;
 
 // An account in memory.
@@ -186,15 +187,12 @@ class NodeImpl final : public Node {
   // ---- letters that other programs put into the Maildirs (node_strangers.cc) ----
   void LookForStrangers(const AccountId& account);  // soon
   void ScanForStrangers();
-  struct AdoptedLetter {
-    MailboxId mailbox;
-    int64_t internal_date_s = 0;
-    Flags flags = 0;
-    std::string bytes;  // LF form
-  };
-  void AdoptStranger(const AccountId& account, const maildir::Stranger& stranger, std::string bytes);
+  void AdoptStranger(const AccountId& account, const maildir::Stranger& stranger);
+  void AdoptMore(const std::string& path);  // the file's next piece
+  void AdoptPiece(const std::string& path, absl::StatusOr<std::string> piece);
+  void EndAdoption(const std::string& path, const absl::Status& status);
   // As a delivery (node_delivery.cc).
-  void Adopt(LiveAccount& live, const Account& account, AdoptedLetter letter, std::function<void(absl::Status)> done);
+  std::unique_ptr<AccountSession::Append> BeginAdoption(const AccountId& account, const maildir::Stranger& stranger);
 
   // ---- bodies that are gone (node_bodies.cc) ----
   using BodyDone = std::function<void(const absl::StatusOr<std::string>&)>;
@@ -308,6 +306,7 @@ class NodeImpl final : public Node {
   AccountRound purge_, strangers_;
   std::set<AccountId> strangers_wanted_;  // looked at before the round comes to them
   std::set<std::string> adopting_;        // files whose adoption is on its way, or that are too big for one
+  std::map<std::string, std::shared_ptr<Adoption>> adoptions_;  // by path
   std::map<Dot, BodyFetch> fetches_;
   std::map<Dot, std::vector<BodyDone>> wanted_of_journal_;  // looked for in its next pass
   bool searching_journal_ = false;

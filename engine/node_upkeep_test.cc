@@ -291,6 +291,57 @@ TEST_F(UpkeepTest, ALetterDroppedForSomebodyWhoIsNotThereIsAdopted) {
   EXPECT_EQ(node(0).Digests(), node(1).Digests());
 }
 
+TEST_F(UpkeepTest, OtherMailFlowsWhileALargeLetterIsAdopted) {
+  options_.segment_bytes = 4 << 20;
+  options_.heartbeat_ms = 500;
+  options_.peer_timeout_ms = 3000;
+  StartPair();
+  // Its first line ends where a piece does: the CR in one, the LF in the next.
+  std::string text = "Subject: " + std::string((256 << 10) - 10, 's') + "\r\n\r\n";
+  while (text.size() < 8 << 20) text += journal::HexU64(pair_.random.U64()) + "\r\n";
+  text += "a CR \r in a line, and one at the end\r";
+  std::string lf;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\r' || text.substr(i, 2) != "\r\n") lf += text[i];
+  }
+  auto session = Open(0);
+  const auto letters = [&session] { return session->state().FindName("INBOX")->messages.size(); };
+  const std::string path = Data(0) + "/accounts/example.test/ann/Maildir/new/1700000000.from.another";
+  const uint64_t end = node(0).Status().journal_end;
+  ASSERT_TRUE(disk_->CreateWhole(path, text, 1'700'000'000).ok());
+  ASSERT_TRUE(pair_.RunUntil([&] { return node(0).Status().journal_end > end + (256 << 10); }));
+  Deliver(0, "\nsmall\n");
+  EXPECT_EQ(letters(), 1u) << "the small one is not behind the large one";
+  ASSERT_TRUE(pair_.RunUntil([&] { return letters() == 2; }));
+  pair_.loop.RunFor(5000);
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_TRUE(Inbox(Data(0)).find(lf) != std::string::npos);
+  EXPECT_TRUE(Inbox(Data(1)).find(lf) != std::string::npos);
+}
+
+// The part that is in the journal goes, and nothing of the letter remains.
+TEST_F(UpkeepTest, ALetterThatIsCutWhileItIsAdoptedIsNotMail) {
+  options_.segment_bytes = 4 << 20;
+  options_.heartbeat_ms = 500;
+  options_.peer_timeout_ms = 3000;
+  StartPair();
+  std::string text = "Subject: x\r\n\r\n";
+  while (text.size() < 4 << 20) text += journal::HexU64(pair_.random.U64()) + "\r\n";
+  auto session = Open(0);
+  const std::string path = Data(0) + "/accounts/example.test/ann/Maildir/new/1700000000.from.another";
+  const uint64_t end = node(0).Status().journal_end;
+  ASSERT_TRUE(disk_->CreateWhole(path, text, 1'700'000'000).ok());
+  ASSERT_TRUE(pair_.RunUntil([&] { return node(0).Status().journal_end > end + (256 << 10); }));
+  std::filesystem::remove(path);
+  pair_.loop.RunFor(5000);
+  EXPECT_TRUE(session->state().FindName("INBOX")->messages.empty());
+  for (int place = 0; place < 2; ++place) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(Data(place))) {
+      EXPECT_THAT(entry.path().string(), Not(HasSubstr("/spool/"))) << "left over";
+    }
+  }
+}
+
 TEST_F(UpkeepTest, CatchingUpIsToldWhileItLasts) {
   StartPair();
   std::filesystem::create_directories(root_);
