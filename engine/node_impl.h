@@ -124,6 +124,8 @@ class NodeImpl final : public Node {
 
   // ---- creating records (node_commit.cc) ----
   journal::Hlc NowHlc();
+  void NoteHlc(const journal::Frame& frame);  // of the peer
+  void CheckClock();
   // Queues records as one atomic group (unless `grouped` is false) and returns the first one's seq. `done` comes when
   // all are applied; null: nobody waits.
   journal::Seq Create(std::vector<journal::Record> records, std::function<void(CommandResult)> done,

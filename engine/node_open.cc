@@ -135,7 +135,8 @@ absl::Status NodeImpl::ReplayTail() {
     for (const auto& [origin, seq] : one.frame->applied.entries()) {  // what we had applied of ours was shown
       if (own && origin.node == identity_.node) shown_before_.Raise(origin, seq);
     }
-    if (!one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
+    if (own && !one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
+    if (!own) NoteHlc(*one.frame);
     (own ? own_ : peer_queue_).Push({one.frame, one.begin});
     if (++frames % 64 == 0) {
       ApplyAll();

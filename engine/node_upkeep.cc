@@ -57,6 +57,7 @@ void NodeImpl::Tick() {
     }
     if (journal_->pending_bytes() > 0) ScheduleCommit();
     if (problems_.contains("readers")) RetireSegments();
+    CheckClock();
     EndLateFetches();
     EvictIdle();
     PurgeSome();

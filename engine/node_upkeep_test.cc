@@ -9,6 +9,7 @@
 #include "engine/catch_up.h"
 #include "engine/node.h"
 #include "engine/replay.h"
+#include "engine/test_disk.h"
 #include "engine/test_world.h"
 #include "journal/log.h"
 
@@ -34,7 +35,11 @@ class Nobody : public AccountListener {
 
 class UpkeepTest : public ::testing::Test {
  protected:
-  UpkeepTest() : disk_(journal::MakePosixDisk()) {
+  UpkeepTest()
+      : disk_(std::make_unique<testing::StampedDisk>(journal::MakePosixDisk(), [this](const std::string& path) {
+          const int place = path.starts_with(root_ + "/1/") ? 1 : 0;
+          return static_cast<int64_t>(pair_.clocks[place].NowMillis() / 1000);
+        })) {
     static int number = 0;
     root_ = ::testing::TempDir() + "/node_upkeep_test_" + std::to_string(getpid()) + "_" + std::to_string(++number);
     std::filesystem::remove_all(root_);
@@ -213,6 +218,41 @@ TEST_F(UpkeepTest, NoSegmentGoesThatThePeerLacks) {
   ASSERT_TRUE(RunUntilQuiet());
   pair_.loop.RunFor(kHourMs);
   EXPECT_GT(OldestSegment(0), 1u);
+}
+
+// Its records and what was made after them have times of next month; retention goes by when they were written.
+TEST_F(UpkeepTest, AClockThatWasAheadDoesNotKeepTheJournal) {
+  pair_.clocks[1].ahead_ms = 30 * kDayMs;
+  StartPair();
+  const auto set_alias = [this](int place, std::vector<std::string> targets) {
+    std::optional<absl::Status> set;
+    node(place).SetAlias("all@example.test", std::move(targets), [&](absl::Status status) { set = status; });
+    ASSERT_TRUE(pair_.RunUntil([&] { return set.has_value(); }));
+    EXPECT_TRUE(set->ok()) << *set;
+    ASSERT_TRUE(RunUntilQuiet());
+  };
+  set_alias(1, {kAnn});
+  const auto problems = [this](int place) {
+    std::string all;
+    for (const Problem& problem : node(place).Status().problems) all += problem.what + "\n";
+    return all;
+  };
+  EXPECT_THAT(problems(0), HasSubstr("the other server's clock is 2592000 s ahead"));
+  Deliver(1, "\nfrom the future\n");
+  FillSegments(2);
+  EXPECT_THAT(problems(1), Not(HasSubstr("clock")));
+  pair_.clocks[1].ahead_ms = 0;
+  pair_.loop.RunFor(kHourMs);
+  EXPECT_THAT(problems(1), HasSubstr("this server's clock was set back"));
+  set_alias(0, {});
+  for (int place = 0; place < 2; ++place) EXPECT_TRUE(node(place).Aliases().empty()) << "the later word";
+  FillSegments(1);
+  EXPECT_EQ(OldestSegment(0), 1u);
+  EXPECT_EQ(OldestSegment(1), 1u);
+  pair_.loop.RunFor(2 * kDayMs + kHourMs);
+  EXPECT_GT(OldestSegment(0), 2u);
+  EXPECT_GT(OldestSegment(1), 2u);
+  EXPECT_EQ(ReplayUntil(1, std::nullopt).digests, node(1).Digests());
 }
 
 TEST_F(UpkeepTest, AnExpungedLetterComesBackFromThePastUntilItIsPurged) {
