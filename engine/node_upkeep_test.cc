@@ -382,6 +382,28 @@ TEST_F(UpkeepTest, ALetterThatIsCutWhileItIsAdoptedIsNotMail) {
   }
 }
 
+TEST_F(UpkeepTest, AnAdoptionThatWasInterruptedBeginsAnew) {
+  options_.segment_bytes = 4 << 20;
+  options_.heartbeat_ms = 500;
+  options_.peer_timeout_ms = 3000;
+  StartPair();
+  std::string text = "Subject: x\n\n";
+  while (text.size() < 4 << 20) text += journal::HexU64(pair_.random.U64()) + "\n";
+  Open(0).reset();  // it is looked at soon
+  const std::string path = Data(0) + "/accounts/example.test/ann/Maildir/new/1700000000.from.another";
+  const uint64_t end = node(0).Status().journal_end;
+  ASSERT_TRUE(disk_->CreateWhole(path, text, 1'700'000'000).ok());
+  ASSERT_TRUE(pair_.RunUntil([&] { return node(0).Status().journal_end > end + (256 << 10); }, 90'000));
+  pair_.Kill(0);
+  Start(0);
+  ASSERT_TRUE(RunUntilQuiet());
+  pair_.loop.RunFor(65'000);
+  EXPECT_FALSE(std::filesystem::exists(path));
+  auto session = Open(0);
+  EXPECT_EQ(session->state().FindName("INBOX")->messages.size(), 1u);
+  EXPECT_TRUE(Inbox(Data(0)).find(text) != std::string::npos);
+}
+
 TEST_F(UpkeepTest, CatchingUpIsToldWhileItLasts) {
   StartPair();
   std::filesystem::create_directories(root_);
