@@ -107,6 +107,24 @@ void Directory::Apply(const Dot& dot, const Record& record) {
   }
 }
 
+journal::Hlc Directory::LastWrite(const Record& record) const {
+  if (std::holds_alternative<AccountSet>(record.body) || std::holds_alternative<journal::Take>(record.body)) {
+    const auto found = accounts_.find(record.account);
+    if (found == accounts_.end()) return 0;
+    const Account& account = found->second;
+    return std::max({account.home.time, account.exists.time, account.password_hash.time, account.enabled.time});
+  }
+  if (const auto* domain = std::get_if<DomainSet>(&record.body)) {
+    const auto found = domains_.find(domain->domain);
+    return found == domains_.end() ? 0 : found->second.exists.time;
+  }
+  if (const auto* alias = std::get_if<AliasSet>(&record.body)) {
+    const auto found = aliases_.find(FoldAddress(alias->address));
+    return found == aliases_.end() ? 0 : found->second.targets.time;
+  }
+  return 0;
+}
+
 const Account* Directory::Find(const journal::AccountId& id) const {
   const auto found = accounts_.find(id);
   return found == accounts_.end() || !found->second.exists.value ? nullptr : &found->second;

@@ -56,6 +56,9 @@ class Directory {
   // `dot` names the record. Records of accounts' mail have no effect.
   void Apply(const journal::Dot& dot, const journal::Record& record);
 
+  // When what this record would set was last set; 0: never, or it sets nothing.
+  journal::Hlc LastWrite(const journal::Record& record) const;
+
   const Account* Find(const journal::AccountId& id) const;
   const Account* FindName(std::string_view address) const;
   const std::map<journal::AccountId, Account>& accounts() const { return accounts_; }

@@ -51,10 +51,11 @@ struct Pong {
 struct Goodbye {
   std::string reason;
 };
-// A message's file, to restore what was lost on one side.
+// One part of a message's file, to restore what was lost on one side. Each part is asked for.
 struct BodyRequest {
   journal::AccountId account;
   journal::Dot message;
+  uint64_t offset = 0;
 };
 struct BodyPart {
   journal::Dot message;

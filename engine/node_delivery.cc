@@ -26,12 +26,12 @@ constexpr size_t kHeaderBytesMax = journal::kInlineBodyBytesMax;
 // Takes a body while it arrives: keeps a small one, writes a large one to the journal in chunks.
 class BodyWriter {
  public:
-  explicit BodyWriter(NodeImpl& node) : node_(node), digest_(EVP_MD_CTX_new()) {
+  explicit BodyWriter(NodeImpl& node) : node_(node), node_alive_(node.alive_), digest_(EVP_MD_CTX_new()) {
     EVP_DigestInit_ex(digest_, EVP_sha256(), nullptr);
   }
   ~BodyWriter() {
     EVP_MD_CTX_free(digest_);
-    if (first_ != 0 && !used_) {
+    if (first_ != 0 && !used_ && !node_alive_.expired()) {
       std::vector<Record> drop;
       drop.push_back({AccountId{}, 0, false, journal::BodyDrop{first_}});
       node_.Create(std::move(drop), nullptr);
@@ -104,6 +104,7 @@ class BodyWriter {
   }
 
   NodeImpl& node_;
+  std::weak_ptr<bool> node_alive_;
   EVP_MD_CTX* digest_;
   std::string buffer_;
   Seq first_ = 0;         // of the chunks; 0: none written yet
@@ -234,6 +235,49 @@ class AppendImpl final : public AccountSession::Append {
   BodyWriter body_;
 };
 
+// A letter that another program put into a Maildir. Either node takes it.
+class AdoptionImpl final : public AccountSession::Append {
+ public:
+  AdoptionImpl(NodeImpl& node, const AccountId& account, const maildir::Stranger& stranger)
+      : node_(node), account_(account), stranger_(stranger), body_(node) {}
+
+  void Write(std::string_view bytes) override { body_.Write(bytes); }
+  bool writable() const override { return body_.writable(); }
+  void OnWritable(std::function<void()> then) override { body_.OnWritable(std::move(then)); }
+
+  void Finish(std::function<void(CommandResult)> done) override {
+    absl::Status status = node_.AcceptingMail();
+    const Account* account = node_.directory_.Find(account_);
+    LiveAccount* live = account == nullptr ? nullptr : node_.Live(account_);
+    if (status.ok() && live == nullptr) status = absl::UnavailableError("the mailbox cannot be opened for the moment");
+    if (!status.ok()) {
+      node_.PostSafely([done = std::move(done), status] { done(CommandResult{status, 0, {}}); });
+      return;
+    }
+    Deliver deliver;
+    body_.FinishInto(deliver, 1);
+    deliver.via = Via::kAdopted;
+    deliver.wanted = stranger_.mailbox;
+    deliver.guid = node_.NewGuid();
+    deliver.internal_date_s = stranger_.mtime_s;
+    deliver.flags = stranger_.flags;
+    deliver.body_done = deliver.body != 0;
+    const Mailbox* mailbox = node_.Orders(*account) ? live->state.Find(stranger_.mailbox) : nullptr;
+    if (mailbox != nullptr) {
+      deliver.order = journal::Order{mailbox->id, node_.GiveUid(*live, *mailbox), node_.GiveModSeq(*live)};
+    }
+    std::vector<Record> records;
+    records.push_back({account_, 0, false, std::move(deliver)});
+    node_.Create(std::move(records), std::move(done));
+  }
+
+ private:
+  NodeImpl& node_;
+  const AccountId account_;
+  const maildir::Stranger stranger_;
+  BodyWriter body_;
+};
+
 }  // namespace
 
 std::unique_ptr<Delivery> NodeImpl::BeginDelivery(Via via, std::string sender) {
@@ -244,23 +288,9 @@ std::unique_ptr<AccountSession::Append> AccountSessionImpl::BeginAppend(AppendOp
   return std::make_unique<AppendImpl>(*this, std::move(options));
 }
 
-void NodeImpl::Adopt(LiveAccount& live, const Account& account, AdoptedLetter letter,
-                     std::function<void(absl::Status)> done) {
-  BodyWriter body(*this);
-  body.Write(letter.bytes);
-  Deliver deliver;
-  body.FinishInto(deliver, 1);
-  deliver.via = Via::kAdopted;
-  deliver.wanted = letter.mailbox;
-  deliver.guid = NewGuid();
-  deliver.internal_date_s = letter.internal_date_s;
-  deliver.flags = letter.flags;
-  deliver.body_done = deliver.body != 0;
-  const Mailbox* mailbox = Orders(account) ? live.state.Find(letter.mailbox) : nullptr;
-  if (mailbox != nullptr) deliver.order = journal::Order{mailbox->id, GiveUid(live, *mailbox), GiveModSeq(live)};
-  std::vector<Record> records;
-  records.push_back({account.id, 0, false, std::move(deliver)});
-  Create(std::move(records), [done = std::move(done)](CommandResult result) { done(result.status); });
+std::unique_ptr<AccountSession::Append> NodeImpl::BeginAdoption(const AccountId& account,
+                                                                const maildir::Stranger& stranger) {
+  return std::make_unique<AdoptionImpl>(*this, account, stranger);
 }
 
 absl::StatusOr<std::vector<DeliveryTarget>> NodeImpl::LookUpRecipient(std::string_view address) {

@@ -113,11 +113,8 @@ absl::Status NodeImpl::CheckHello(const Hello& hello) const {
 }
 
 void NodeImpl::LinkUp(LinkSession& link, const Hello& hello) {
-  if (link_ != nullptr) {
-    // A new connection of the same peer: the old one is dead and nobody has noticed yet.
-    LinkSession* old = std::exchange(link_, nullptr);
-    old->Drop("replaced by a newer connection");
-  }
+  // A new connection of the same peer: the old one is dead and nobody has noticed yet.
+  if (link_ != nullptr) link_->Drop("replaced by a newer connection");
   link_ = &link;
   dial_backoff_ms_ = 100;
   SolveProblem("link_refused");
@@ -167,12 +164,9 @@ void NodeImpl::LinkDown(LinkSession& link, const std::string& why) {
   if (stopping_) return;
   if (was_link) {
     Log(journal::LogLevel::kWarning, "link_down", {{"why", why}});
-    for (auto& [dot, waiting] : std::exchange(body_requests_, {})) {
-      for (auto& done : waiting) {
-        PostSafely([done = std::move(done)] { done(absl::UnavailableError("the link to the peer is down")); });
-      }
+    while (!fetches_.empty()) {
+      EndFetch(Dot(fetches_.begin()->first), absl::UnavailableError("the link to the peer is down"));
     }
-    body_parts_.clear();
     for (auto& [id, waiting] : std::exchange(moving_, {})) {
       for (Done& done : waiting) {
         PostSafely([done = std::move(done)] {

@@ -150,7 +150,6 @@ class Daemon {
     {
       const Starting starting;
       if (auto status = Open(); !status.ok()) return status;
-      if (auto status = ListenToAll(); !status.ok()) return status;
     }
     if (!signals_.WatchOn(loop_, [this](int signal) { OnSignal(signal); })) {
       return absl::UnavailableError("signals cannot be watched");
@@ -189,6 +188,10 @@ class Daemon {
     if (!peer_tls.ok()) return peer_tls.status();
     net_.SetPeerTls(*std::move(peer_tls));
     net_.SetPeerAddress([this] { return identity_.peer ? identity_.peer->link_address : std::string(); });
+
+    // Before the node: opening it writes that it has started, and a port that is taken ends this start. The loop, which
+    // accepts connections, runs only behind it.
+    if (auto status = ListenToAll(); !status.ok()) return status;
 
     engine::NodeOptions options = engine::NodeOptionsOf(config_);
     options.keep_readers_out = [directory = config_.data_directory] {

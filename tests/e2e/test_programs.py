@@ -107,6 +107,20 @@ class ExitStatus(unittest.TestCase):
             self.assertEqual(again.returncode, 1)
             self.assertIn("is a node already", again.stdout)
 
+    def test_a_port_that_is_taken_leaves_no_trace_in_the_journal(self):
+        with tempfile.TemporaryDirectory() as directory, socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            config = os.path.join(directory, "gemeld.toml")
+            with open(config, "w") as file:
+                file.write(f'[node]\nadmin_socket = "{directory}/admin"\ndata_directory = "{directory}/data"\n'
+                           f'[link]\nlisten = ["127.0.0.1:{taken.getsockname()[1]}"]\n')
+            self.assertEqual(run(GEMEL, "--config", config, "init", check=False).returncode, 0)
+            done = run(GEMELD, "--config", config, check=False)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn(f":{taken.getsockname()[1]}", done.stdout)
+            self.assertFalse(os.path.exists(f"{directory}/data/journal"))
+
     def test_two_daemons_on_one_directory(self):
         done = run(GEMELD, "--config", pair.a.config, check=False)
         self.assertEqual(done.returncode, 1, done.stdout)
