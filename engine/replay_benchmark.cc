@@ -70,7 +70,7 @@ class Prepared {
     delivery->Write(text);
     std::optional<absl::Status> status;
     delivery->Finish({{Name(number), node.LookUpRecipient(Name(number))->front(), ""}},
-                     [&status](std::vector<absl::Status> each) { status = each[0]; });
+                     [&status](absl::Status all) { status = std::move(all); });
     Wait(pair, [&status] { return status.has_value(); });
     if (!status->ok()) std::abort();
   }
