@@ -7,6 +7,7 @@
 //   InvalidArgument     a bad name, a bad argument              NO [CANNOT]
 //   PermissionDenied    disabled account, wrong password, read-only   NO [AUTHENTICATIONFAILED] / [NOPERM]
 //   FailedPrecondition  lawful but not now (has children, INBOX)      NO
+//   OutOfRange          a bound of this server's (keywords of a mailbox)  NO [LIMIT]
 //   ResourceExhausted   disk full or backlog; temporary         452 4.3.1, NO [OVERQUOTA]
 //   Unavailable         no place to store it now; temporary     451 4.3.0, NO [UNAVAILABLE]
 //   Internal            a bug                                   451 4.3.0, NO [SERVERBUG]

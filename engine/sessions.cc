@@ -1,7 +1,7 @@
 #include "engine/sessions.h"
 
 #include <algorithm>
-#include <map>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "engine/node_impl.h"
@@ -15,6 +15,21 @@ using Records_ = absl::StatusOr<std::vector<Record>>;
 
 absl::Status NoSuchMailbox(std::string_view name) {
   return absl::NotFoundError(absl::StrCat("there is no mailbox ", std::string(name)));
+}
+
+absl::Status TooManyKeywords() { return absl::OutOfRangeError("the mailbox has as many keywords as it may have"); }
+
+// The keywords of these messages, each once.
+std::vector<std::string> KeywordsOf(const Mailbox& mailbox, const std::vector<Uid>& uids) {
+  std::set<maildir::KeywordSet> sets;
+  for (const Uid uid : uids) {
+    if (const Message* message = mailbox.Find(uid)) sets.insert(message->keywords);
+  }
+  std::set<std::string> names;
+  for (const maildir::KeywordSet set : sets) {
+    for (std::string& name : mailbox.KeywordNames(set)) names.insert(std::move(name));
+  }
+  return {names.begin(), names.end()};
 }
 
 // "a/b" of "a/b/c"; "" of "a".
@@ -89,6 +104,7 @@ void AccountSessionImpl::Submit(Command command, std::function<void(CommandResul
 Records_ AccountSessionImpl::Records(const StoreFlagsCommand& command) {
   const Mailbox* mailbox = live_.state.Find(command.mailbox);
   if (mailbox == nullptr) return absl::NotFoundError("the mailbox was deleted");
+  if (command.op != FlagOp::kRemove && !mailbox->HasRoomFor(command.keywords)) return TooManyKeywords();
   journal::FlagsChange change;
   change.mailbox = command.mailbox;
   change.op = command.op;
@@ -121,6 +137,7 @@ Records_ AccountSessionImpl::Records(const CopyCommand& command) {
   const Mailbox* from = live_.state.Find(command.from);
   const Mailbox* to = live_.state.Find(command.to);
   if (from == nullptr || to == nullptr) return absl::NotFoundError("the mailbox was deleted");
+  if (!to->HasRoomFor(KeywordsOf(*from, command.uids))) return TooManyKeywords();
   std::vector<Record> records;
   const ModSeq modseq = node_.GiveModSeq(live_);
   journal::Move move{command.from, command.to, modseq, {}};

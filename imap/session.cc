@@ -31,6 +31,8 @@ std::string_view ResponseCode(const absl::Status& status, std::string_view not_f
       return "CANNOT";
     case absl::StatusCode::kPermissionDenied:
       return "NOPERM";
+    case absl::StatusCode::kOutOfRange:
+      return "LIMIT";
     case absl::StatusCode::kResourceExhausted:
       return "OVERQUOTA";
     case absl::StatusCode::kUnavailable:
@@ -315,8 +317,9 @@ void Session::TellFlagNames(const engine::Mailbox& mailbox) {
   AppendFlags(journal::kSeen | journal::kAnswered | journal::kFlagged | journal::kDeleted | journal::kDraft, false,
               mailbox.keywords, &flags);
   Untagged("FLAGS (" + flags + ")");
+  const char* more = mailbox.keywords.size() < maildir::kMailboxKeywordsMax ? " \\*" : "";
   Untagged(view_->read_only() ? "OK [PERMANENTFLAGS ()] Read-only mailbox."
-                              : "OK [PERMANENTFLAGS (" + flags + " \\*)] Flags permitted.");
+                              : "OK [PERMANENTFLAGS (" + flags + more + ")] Flags permitted.");
 }
 
 // No goodbye may stand inside a literal: then the connection just ends.
