@@ -102,8 +102,7 @@ class NodeImpl final : public Node {
   absl::StatusOr<std::vector<DeliveryTarget>> LookUpRecipient(std::string_view address) override;
   absl::Status AcceptingMail() const override;
   std::unique_ptr<Delivery> BeginDelivery(Via via, std::string sender) override;
-  void Authenticate(std::string user, std::string password, std::string client_address,
-                    std::function<void(absl::StatusOr<Authenticated>)> done) override;
+  void Authenticate(LoginAttempt attempt, std::function<void(absl::StatusOr<Authenticated>)> done) override;
   Home HomeOf(const AccountId& account) const override;
   journal::Generation generation() const override;
   void OpenAccount(const AccountId& account, AccountListener& listener,

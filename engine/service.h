@@ -175,6 +175,10 @@ class AccountSession {
   virtual Uid RecentFrom(const MailboxId& mailbox, bool take) = 0;
 };
 
+struct LoginAttempt {
+  std::string user, password;
+  std::string client_address, session_id;  // for the log; and guesses are counted by address
+};
 struct Authenticated {
   AccountId account;
   std::string name;
@@ -192,9 +196,9 @@ class Service {
   virtual absl::Status AcceptingMail() const = 0;
   virtual std::unique_ptr<Delivery> BeginDelivery(Via via, std::string sender) = 0;
 
-  // Checks a password (in a pool of its own) and slows down who fails. PermissionDenied: wrong, unknown or disabled.
-  virtual void Authenticate(std::string user, std::string password, std::string client_address,
-                            std::function<void(absl::StatusOr<Authenticated>)> done) = 0;
+  // Checks a password (in a pool of its own), logs a failure, and slows down who fails: whoever asks may be gone by
+  // then. PermissionDenied: wrong, unknown or disabled. Unavailable: too many wait at this address.
+  virtual void Authenticate(LoginAttempt attempt, std::function<void(absl::StatusOr<Authenticated>)> done) = 0;
   virtual Home HomeOf(const AccountId& account) const = 0;
   virtual journal::Generation generation() const = 0;
   // `listener` must outlive the session. Unavailable: cannot be loaded now.

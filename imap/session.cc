@@ -70,7 +70,7 @@ Session::~Session() {
 }
 
 void Session::OnConnected() {
-  connection_.SetIdleTimeout(options_.login_timeout_ms);
+  StartLoginTimer();
   if (preauthenticated_) {
     // The other node has greeted and answered the login.
     user_ = {preauthenticated_->account, preauthenticated_->name};
@@ -95,6 +95,7 @@ void Session::OnBytes(std::string_view bytes) {
 
 void Session::OnTls() {
   if (phase_ == Phase::kClosed) return;
+  StartLoginTimer();
   busy_ = false;
   Pump();
 }
@@ -115,7 +116,7 @@ void Session::OnTimeout() {
     connection_.SetIdleTimeout(options_.idle_timeout_ms);
     return;
   }
-  Bye(phase_ == Phase::kNotAuthenticated ? "Nobody logged in for too long." : "Autologout; idle for too long.");
+  Bye("Autologout; idle for too long.");
 }
 
 void Session::OnClosed() { Close(); }
@@ -342,6 +343,7 @@ void Session::Close() {
                   {"out", bytes_out_}});
   }
   phase_ = Phase::kClosed;
+  loop_.Cancel(std::exchange(login_timer_, 0));
   // As a step of its own: this may run inside a call of what is let go.
   loop_.Post([this, alive = std::weak_ptr<char>(alive_)] {
     if (alive.expired()) return;

@@ -96,6 +96,7 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   // ---- session_login.cc ----
   std::string Capabilities() const;
   bool LoginAllowed() const;
+  void StartLoginTimer();
   void Handle(CapabilityCommand& command);
   void Handle(NoopCommand& command);
   void Handle(LogoutCommand& command);
@@ -107,8 +108,8 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   void Handle(NamespaceCommand& command);
   void OnSaslResponse(std::string_view base64);
   void LogIn(std::string user, std::string password);
-  void OnAuthenticated(const std::string& user, const absl::StatusOr<engine::Authenticated>& result);
-  void LoginFailed(const std::string& user, const absl::Status& status);
+  void OnAuthenticated(const absl::StatusOr<engine::Authenticated>& result);
+  void LoginFailed(const absl::Status& status);
   void ProxyToHome();
   void OpenAccount();
   void LoggedIn();
@@ -170,6 +171,7 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   uint64_t bytes_taken_at_timeout_ = 0;  // by the kernel
   uint64_t keepalives_ = 0;
   int failed_logins_ = 0;
+  engine::TimerId login_timer_ = 0;
 
   // The command that runs.
   std::string tag_;
