@@ -42,7 +42,6 @@ struct LiveAccount {
   bool creating_built_ins = false;
   int in_flight = 0;  // own records for it that are not applied yet
   std::vector<AccountSessionImpl*> sessions;
-  std::map<MailboxId, Uid> recent_from;
   std::vector<std::function<void()>> waiting_for_inbox;
   uint64_t last_used_ms = 0;
 };
@@ -250,6 +249,7 @@ class NodeImpl final : public Node {
   AccountId mended_last_;  // the round over them
 
   absl::flat_hash_map<AccountId, std::unique_ptr<LiveAccount>> live_;
+  absl::flat_hash_map<MailboxId, Uid> recent_from_;  // AccountSession::RecentFrom; outlives the account in memory
   std::vector<AccountId> sweep_;  // accounts homed here that may have unplaced letters: looked at one by one
   absl::flat_hash_map<AccountId, std::vector<Done>> moving_;  // who asked for a home to move: told at the Take
   absl::flat_hash_set<AccountId> releasing_;                  // a Release of ours is on its way

@@ -171,7 +171,8 @@ class AccountSession {
   virtual void CacheStructure(const journal::Guid& guid, std::string bytes) = 0;
 
   // \Recent (RFC 3501, 2.3.2): messages at or above the returned UID are recent to the caller, and to nobody after it
-  // if `take` (SELECT; EXAMINE only looks). Not journaled.
+  // if `take` (SELECT; EXAMINE only looks). Not journaled: after a start, what came after the last letter that has a
+  // flag or keyword is recent. Who set that had been told of all before it.
   virtual Uid RecentFrom(const MailboxId& mailbox, bool take) = 0;
 };
 

@@ -283,7 +283,7 @@ void AccountSessionImpl::CacheStructure(const journal::Guid& guid, std::string b
 Uid AccountSessionImpl::RecentFrom(const MailboxId& mailbox, bool take) {
   const Mailbox* found = live_.state.Find(mailbox);
   if (found == nullptr) return 0;
-  Uid& from = live_.recent_from[mailbox];
+  Uid& from = node_.recent_from_[mailbox];  // 0: it was made since the start, and everything in it is recent
   const Uid recent = from;
   if (take) from = found->uid_next;
   return recent;
