@@ -17,8 +17,6 @@ namespace {
 
 // Reading stops while this much waits for the command that runs, and goes on below the half of it.
 constexpr size_t kBufferedBytesMax = 128 * 1024;
-// No further command is begun while this much of the answers is unsent.
-constexpr size_t kUnsentBytesMax = 256 * 1024;
 constexpr size_t kFlushBytes = 64 * 1024;
 
 std::string_view ResponseCode(const absl::Status& status, std::string_view not_found) {

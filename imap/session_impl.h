@@ -26,6 +26,9 @@
 
 namespace gemel::imap {
 
+// No further command is begun, nor anything told that waits, while this much of the answers is unsent.
+inline constexpr size_t kUnsentBytesMax = 256 * 1024;
+
 class AppendRun;
 class FetchRun;
 class SearchRun;
@@ -140,7 +143,6 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
 
   // ---- session_fetch.cc ----
   void Handle(FetchCommand& command);
-  void MarkSeen(FetchPlan plan);
   void StartFetch(FetchPlan plan);
   void FetchStep();
 
