@@ -100,17 +100,18 @@ void Session::OnTls() {
 
 void Session::OnTimeout() {
   if (phase_ == Phase::kClosed) return;
-  if (waiting_ == Waiting::kIdleDone && keepalives_ * options_.keepalive_ms < options_.idle_timeout_ms) {
+  // A client that reads a long answer says nothing meanwhile; one that takes nothing is gone.
+  const uint64_t taken = bytes_out_ - connection_.unsent_bytes();
+  const bool takes = taken > std::exchange(bytes_taken_at_timeout_, taken);
+  if (waiting_ == Waiting::kIdleDone && keepalives_ * options_.keepalive_ms < options_.idle_timeout_ms &&
+      (takes || connection_.unsent_bytes() == 0)) {
     ++keepalives_;
     Untagged("OK Still here");
     Flush();
     connection_.SetIdleTimeout(options_.keepalive_ms);
     return;
   }
-  // A client that reads a long answer says nothing meanwhile; one that takes nothing is gone.
-  const uint64_t taken = bytes_out_ - connection_.unsent_bytes();
-  if (busy_ && waiting_ == Waiting::kNothing && append_ == nullptr && taken > bytes_taken_at_timeout_) {
-    bytes_taken_at_timeout_ = taken;
+  if (busy_ && waiting_ == Waiting::kNothing && append_ == nullptr && takes) {
     connection_.SetIdleTimeout(options_.idle_timeout_ms);
     return;
   }
@@ -140,12 +141,21 @@ void Session::OnAccountClosed(std::string_view reason) {
 }
 
 void Session::OnSettled() {
-  if (waiting_ != Waiting::kIdleDone || settle_posted_ || view_ == nullptr || !view_->HasNews()) return;
-  settle_posted_ = true;
-  loop_.Post(Guarded([this] {
-    settle_posted_ = false;
+  if (waiting_ == Waiting::kIdleDone && view_ != nullptr && view_->HasNews()) TellIdle();
+}
+
+// A client that does not read is told when it does: until then the view keeps what there is to tell, each thing once.
+void Session::TellIdle() {
+  if (std::exchange(telling_, true)) return;
+  std::function<void()> tell = Guarded([this] {
+    telling_ = false;
     if (waiting_ == Waiting::kIdleDone) TellNews(true, false);
-  }));
+  });
+  if (connection_.unsent_bytes() > kUnsentBytesMax) {
+    connection_.OnDrained(std::move(tell));
+  } else {
+    loop_.Post(std::move(tell));
+  }
 }
 
 // ---- input ----

@@ -82,6 +82,7 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   void Bye(std::string_view text);
   void Close();
   void TellNews(bool expunges, bool with_uid);
+  void TellIdle();                                     // soon; once for all that happens until then
   void TellFlagNames(const engine::Mailbox& mailbox);  // where there are more than the client knows
   bool IsReadOnly() const { return account_ == nullptr || account_->read_only(); }
   bool RefuseWrites();  // true: answered NO; the account cannot be changed here and now
@@ -168,7 +169,7 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   bool reading_paused_ = false;
   bool draining_ = false;  // much is unsent: no further command until OnDrained
   bool shutting_down_ = false;
-  bool settle_posted_ = false;
+  bool telling_ = false;  // TellIdle's step is to come
   uint64_t bytes_in_ = 0, bytes_out_ = 0;
   uint64_t bytes_taken_at_timeout_ = 0;  // by the kernel
   uint64_t keepalives_ = 0;

@@ -108,6 +108,7 @@ void Session::Handle(IdleCommand&) {
 
 void Session::OnIdleLine(std::string_view line) {
   connection_.SetIdleTimeout(options_.idle_timeout_ms);
+  telling_ = false;  // what waits for OnDrained may never be called: the next command asks for it, too
   if (EqualsIgnoringCase(line, "DONE")) {
     Ok("Idle completed.");
   } else {
