@@ -218,7 +218,8 @@ void Session::OnItem(CommandReader::Item item) {
       break;
   }
   busy_ = true;
-  tell_expunges_ = true;
+  // A command that cannot be read may be one during which numbers must stand still.
+  tell_expunges_ = item.parsed.command.has_value();
   tell_uids_ = false;
   tag_ = item.parsed.tag;
   if (!item.parsed.command) {
