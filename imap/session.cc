@@ -394,13 +394,16 @@ std::vector<engine::Uid> Session::UidsOf(const std::vector<uint32_t>& numbers) c
   return uids;
 }
 
+// Some clients send UTF-8 as it is.
+absl::StatusOr<std::string> Session::Utf8Name(const std::string& name) {
+  const bool eight_bit = std::any_of(name.begin(), name.end(), [](char c) { return (c & 0x80) != 0; });
+  if (eight_bit && maildir::IsUtf8(name)) return name;
+  return maildir::Utf8FromUtf7(name);
+}
+
 std::optional<std::string> Session::DecodeName(const std::string& name) {
-  auto decoded = maildir::Utf8FromUtf7(name);
+  auto decoded = Utf8Name(name);
   if (decoded.ok()) return *std::move(decoded);
-  // Some clients send UTF-8 as it is.
-  if (maildir::IsUtf8(name) && std::any_of(name.begin(), name.end(), [](char c) { return (c & 0x80) != 0; })) {
-    return name;
-  }
   Failed(decoded.status());
   return std::nullopt;
 }

@@ -92,6 +92,7 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   bool Resolve(const SequenceSet& set, bool uid, std::vector<uint32_t>* numbers);
   std::vector<engine::Uid> UidsOf(const std::vector<uint32_t>& numbers) const;
   // A name from the wire, as UTF-8; nullopt: answered.
+  static absl::StatusOr<std::string> Utf8Name(const std::string& name);
   std::optional<std::string> DecodeName(const std::string& name);
   // The mailbox that a name from the wire means, nullptr: answered NO with the code for NotFound.
   const engine::Mailbox* FindMailbox(const std::string& name, std::string_view not_found = "NONEXISTENT");
