@@ -103,11 +103,9 @@ struct SubscribeCommand {
   std::string name;
   bool on = true;
 };
-// Waits until all that this session was promised is shown: for NOOP-like barriers.
-struct BarrierCommand {};
 
 using Command = std::variant<StoreFlagsCommand, ExpungeCommand, CopyCommand, CreateCommand, DeleteCommand,
-                             RenameCommand, SubscribeCommand, BarrierCommand>;
+                             RenameCommand, SubscribeCommand>;
 
 struct CommandResult {
   absl::Status status;

@@ -84,7 +84,6 @@ void AccountSessionImpl::Submit(Command command, std::function<void(CommandResul
       guarded(std::move(result));
     });
   };
-  if (std::holds_alternative<BarrierCommand>(command)) return answer(absl::OkStatus());
   const Account* account = node_.directory_.Find(live_.state.id);
   if (read_only() || account == nullptr || !node_.Orders(*account)) {
     return answer(absl::UnavailableError("the server that keeps this mailbox is away; it can only be read for now"));

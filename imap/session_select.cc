@@ -41,14 +41,8 @@ void Session::Handle(SelectCommand& command) {
                : "[READ-WRITE] Select completed.");
 }
 
-// RFC 3501, 6.4.1: nothing is ever unchecked here; as a barrier it waits for what is under way.
-void Session::Handle(CheckCommand&) {
-  if (IsReadOnly()) {
-    Ok("Check completed.");
-    return;
-  }
-  SubmitAndAnswer(engine::BarrierCommand{}, "Check");
-}
+// RFC 3501, 6.4.1: nothing is ever unchecked here.
+void Session::Handle(CheckCommand&) { Ok("Check completed."); }
 
 // Those that carry \Deleted, of all that the client knows or of `uids`.
 std::vector<engine::Uid> Session::DeletedUids(const SequenceSet* uids) const {
