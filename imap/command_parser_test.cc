@@ -139,8 +139,9 @@ TEST(CommandParser, SectionsReachAsDeepAsStructures) {
     path += path.empty() ? "1" : ".1";
   }
   EXPECT_GT(path.size(), 2 * 90);
-  EXPECT_EQ(Parsed<FetchCommand>("a FETCH 1 BODY[" + path + ".MIME]").items[0].section.part.size(),
-            (path.size() + 1) / 2);
+  const auto items = Parsed<FetchCommand>("a FETCH 1 BODY[" + path + ".MIME]").items;
+  ASSERT_EQ(items.size(), 1);
+  EXPECT_EQ(items[0].section.part.size(), (path.size() + 1) / 2);
   EXPECT_THAT(ErrorOf("a FETCH 1 BODY[" + path + ".1.1]"), HasSubstr("too deep"));
 }
 

@@ -32,7 +32,6 @@ class ClientConnection : public engine::Connection {
   ~ClientConnection() override { loop_.Cancel(idle_timer_); }
   void Send(std::string bytes) override {
     sent += bytes;
-    ++sends;
     unsent += holds_back ? bytes.size() : 0;
     unsent_max = std::max(unsent_max, unsent);
   }
@@ -75,7 +74,6 @@ class ClientConnection : public engine::Connection {
   std::string sent;
   bool holds_back = false;  // nothing leaves until Drain
   size_t unsent = 0, unsent_max = 0;
-  size_t sends = 0;
   bool reading = true, tls_started = false, closed = false, proxied = false;
   bool has_tls = true, can_tls = true, is_loopback = false;
   std::function<void(engine::ProxyHello, std::string, std::function<void(absl::Status)>)> proxy;
