@@ -421,6 +421,10 @@ TEST_F(ProxyTest, ArrivalThatStopsLetsACommandEnd) {
   client->Write("a FETCH 1 BODY[]\r\n");
   EXPECT_TRUE(Until([&] { return EndsWith_(home_.bytes, "BODY[]\r\n"); }));
   a_.net.Shutdown();
+  bool later = false;
+  loop_.After(20, [&] { later = true; });
+  EXPECT_TRUE(Until([&] { return later; }));
+  ASSERT_NE(home_.connection, nullptr);
   home_.connection->Send("* 1 FETCH (BODY[] {8}\r\na OK x\r\n)\r\n");
   EXPECT_TRUE(Until([&] { return EndsWith_(client->received, ")\r\n"); }));
   EXPECT_FALSE(client->closed);

@@ -318,7 +318,7 @@ S: g OK Fetch completed.
 
 // Two sessions give a new name at once: there is one of it.
 TEST_P(MessagesTest, KeywordsAreTheSameInARace) {
-  Put("INBOX", kLetter);
+  for (int i = 0; i < 2; ++i) Put("INBOX", kLetter);
   client_.LogIn();
   client_.Say("s SELECT INBOX\r\n");
   const auto owned = Another();
@@ -326,12 +326,12 @@ TEST_P(MessagesTest, KeywordsAreTheSameInARace) {
   other.LogIn();
   other.Say("s SELECT INBOX\r\n");
   client_.Write("a STORE 1 +FLAGS.SILENT (Later)\r\n");
-  other.Write("a STORE 1 +FLAGS.SILENT (LATER)\r\n");
+  other.Write("a STORE 2 +FLAGS.SILENT (LATER)\r\n");
   Settle();
   client_.Take();
   EXPECT_THAT(Named("INBOX").keywords, ::testing::ElementsAre("Later"));
-  EXPECT_EQ(client_.Say("b STORE 1 -FLAGS.SILENT (later)\r\n"), "b OK Store completed.\r\n");
-  EXPECT_EQ(client_.Say("c FETCH 1 FLAGS\r\n"), "* 1 FETCH (FLAGS (\\Recent))\r\nc OK Fetch completed.\r\n");
+  EXPECT_EQ(client_.Say("b STORE 1:2 -FLAGS.SILENT (later)\r\n"), "b OK Store completed.\r\n");
+  EXPECT_EQ(client_.Say("c FETCH 2 FLAGS\r\n"), "* 2 FETCH (FLAGS (\\Recent))\r\nc OK Fetch completed.\r\n");
 }
 
 TEST_P(MessagesTest, KeywordsOfAMailboxAreBounded) {
