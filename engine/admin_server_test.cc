@@ -81,8 +81,7 @@ class RecordingNode : public Node {
   }
   absl::Status AcceptingMail() const override { return absl::OkStatus(); }
   std::unique_ptr<Delivery> BeginDelivery(Via, std::string) override { return nullptr; }
-  void Authenticate(std::string, std::string, std::string,
-                    std::function<void(absl::StatusOr<Authenticated>)>) override {}
+  void Authenticate(LoginAttempt, std::function<void(absl::StatusOr<Authenticated>)>) override {}
   Home HomeOf(const AccountId&) const override { return Home::kHere; }
   journal::Generation generation() const override { return 1; }
   void OpenAccount(const AccountId&, AccountListener&,

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
+
 namespace gemel::engine {
 namespace {
 
@@ -25,6 +27,12 @@ struct Step {
   void Raise(Mailbox& mailbox, ModSeq modseq) {
     mailbox.highest_modseq = std::max(mailbox.highest_modseq, modseq);
     state.highest_modseq = std::max(state.highest_modseq, modseq);
+  }
+  // Gives the message these keywords, and returns their names as the mailbox spells them, for the store.
+  static std::vector<std::string> SetKeywords(Mailbox& mailbox, Message& message,
+                                              const std::vector<std::string>& names) {
+    message.keywords = mailbox.Intern(names);
+    return mailbox.KeywordNames(message.keywords);
   }
   void TookUid(Mailbox& mailbox, Uid uid) { mailbox.uid_next = std::max(mailbox.uid_next, uid + 1); }
   void Vanish(Mailbox& mailbox, Uid uid, ModSeq modseq) {
@@ -57,11 +65,11 @@ void On(Step& step, const Deliver& deliver) {
   }
   message.uid = deliver.order->uid;
   message.modseq = deliver.order->modseq;
-  message.keywords = mailbox->Intern(deliver.keywords);
+  std::vector<std::string> keywords = step.SetKeywords(*mailbox, message, deliver.keywords);
   mailbox->Insert(message);
   step.TookUid(*mailbox, message.uid);
   step.Raise(*mailbox, message.modseq);
-  step.Store(maildir::PutMessage{mailbox->id, message, deliver.keywords, deliver.trace, BodyOf(step, deliver)});
+  step.Store(maildir::PutMessage{mailbox->id, message, std::move(keywords), deliver.trace, BodyOf(step, deliver)});
   step.effects.Event(mailbox->id, EventKind::kNew, message.uid, message.modseq);
   step.effects.copied.emplace_back(0, message.uid);
   step.effects.uid_validity = mailbox->uid_validity;
@@ -76,11 +84,11 @@ void On(Step& step, const journal::Place& place) {
     Message message = found->second.message;
     message.uid = placed.uid;
     message.modseq = place.modseq;
-    message.keywords = mailbox->Intern(found->second.keywords);
+    std::vector<std::string> keywords = step.SetKeywords(*mailbox, message, found->second.keywords);
     mailbox->Insert(message);
     step.TookUid(*mailbox, message.uid);
     step.Raise(*mailbox, message.modseq);
-    step.Store(maildir::PlaceMessage{mailbox->id, message, found->second.keywords});
+    step.Store(maildir::PlaceMessage{mailbox->id, message, std::move(keywords)});
     step.effects.Event(mailbox->id, EventKind::kNew, message.uid, message.modseq);
     step.state.unplaced.erase(found);
   }
@@ -90,7 +98,8 @@ void On(Step& step, const journal::Place& place) {
 std::vector<std::string> Changed(std::vector<std::string> names, const journal::FlagsChange& change) {
   if (change.op == journal::FlagOp::kReplace) return change.keywords;
   for (const std::string& keyword : change.keywords) {
-    const auto at = std::find(names.begin(), names.end(), keyword);
+    const auto at = std::find_if(names.begin(), names.end(),
+                                 [&keyword](const std::string& name) { return absl::EqualsIgnoreCase(name, keyword); });
     if (change.op == journal::FlagOp::kAdd && at == names.end()) names.push_back(keyword);
     if (change.op == journal::FlagOp::kRemove && at != names.end()) names.erase(at);
   }
@@ -117,8 +126,7 @@ void On(Step& step, const journal::FlagsChange& change) {
     }
     std::vector<std::string> names = mailbox->KeywordNames(message.keywords);
     if (!change.keywords.empty() || (change.op == FlagOp::kReplace && !names.empty())) {
-      names = Changed(std::move(names), change);
-      message.keywords = mailbox->Intern(names);
+      names = step.SetKeywords(*mailbox, message, Changed(std::move(names), change));
     }
     message.modseq = change.modseq;
     step.Raise(*mailbox, change.modseq);
@@ -151,12 +159,11 @@ void On(Step& step, const journal::Copy& copy) {
   const Message* source = from->Find(copy.source);
   if (source == nullptr) return;  // the others of the command are copied all the same, as with MOVE
   const Uid old_uid = source->uid;
-  std::vector<std::string> keywords = from->KeywordNames(source->keywords);
   Message message = *source;
   message.dot = step.dot;  // the copy is a message of its own; it shares the GUID
   message.uid = copy.order.uid;
   message.modseq = copy.order.modseq;
-  message.keywords = to->Intern(keywords);
+  std::vector<std::string> keywords = step.SetKeywords(*to, message, from->KeywordNames(source->keywords));
   to->Insert(message);
   step.TookUid(*to, message.uid);
   step.Raise(*to, message.modseq);
@@ -177,11 +184,10 @@ void On(Step& step, const journal::Move& move) {
     const Message* source = from->Find(placed.message);
     if (source == nullptr) continue;
     const Uid old_uid = source->uid;
-    std::vector<std::string> keywords = from->KeywordNames(source->keywords);
     Message message = *source;
     message.uid = placed.uid;
     message.modseq = move.modseq;
-    message.keywords = to->Intern(keywords);
+    std::vector<std::string> keywords = step.SetKeywords(*to, message, from->KeywordNames(source->keywords));
     from->Remove(old_uid);
     to->Insert(message);
     step.TookUid(*to, message.uid);

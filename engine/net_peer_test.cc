@@ -388,6 +388,52 @@ TEST_F(ProxyTest, ArrivalThatStopsSaysGoodbye) {
   EXPECT_TRUE(Until([&] { return a_.net.connections() == 0 && b_.net.connections() == 0; }));
 }
 
+// No word of the arrival's may be taken for the home's.
+TEST_F(ProxyTest, NoGoodbyeInsideALineOrALiteral) {
+  for (const char* half : {"* 1 FETCH (BODY[] {9}\r\nab\r\n", "* 1 FETCH (BODY[] {2}\r\nab", "* 1 FET",
+                           "* 1 FETCH (BODY[] {30}\r\n)\r\na OK done\r\n", "* 1 FETCH (BODY[] {2}\r\n"}) {
+    const auto client = LoggedIn();
+    // Byte for byte, in pieces.
+    for (const char* at = half; *at != '\0'; ++at) {
+      const size_t received = client->received.size();
+      home_.connection->Send(std::string(1, *at));
+      EXPECT_TRUE(Until([&] { return client->received.size() > received; }));
+    }
+    a_.net.CloseProxied();
+    EXPECT_TRUE(Until([&] { return client->closed; }));
+    EXPECT_THAT(client->received, EndsWith(half));
+    EXPECT_TRUE(Until([&] { return home_.connection == nullptr; }));
+  }
+  for (const char* whole : {"* 1 FETCH (BODY[] {2}\r\nab)\r\n", "* LIST () \"/\" {1}\r\na\r\n", "* OK {x}\r\n",
+                            "* 1 FETCH (BODY[] {0}\r\n BODY[1] {3}\r\n\r\n))\r\n"}) {
+    const auto client = LoggedIn();
+    home_.connection->Send(whole);
+    EXPECT_TRUE(Until([&] { return EndsWith_(client->received, whole); }));
+    a_.net.CloseProxied();
+    EXPECT_TRUE(Until([&] { return client->closed; }));
+    EXPECT_THAT(client->received, EndsWith(std::string(whole) + kProxyGoodbye));
+    EXPECT_TRUE(Until([&] { return home_.connection == nullptr; }));
+  }
+}
+
+TEST_F(ProxyTest, ArrivalThatStopsLetsACommandEnd) {
+  const auto client = LoggedIn();
+  client->Write("a FETCH 1 BODY[]\r\n");
+  EXPECT_TRUE(Until([&] { return EndsWith_(home_.bytes, "BODY[]\r\n"); }));
+  a_.net.Shutdown();
+  bool later = false;
+  loop_.After(20, [&] { later = true; });
+  EXPECT_TRUE(Until([&] { return later; }));
+  ASSERT_NE(home_.connection, nullptr);
+  home_.connection->Send("* 1 FETCH (BODY[] {8}\r\na OK x\r\n)\r\n");
+  EXPECT_TRUE(Until([&] { return EndsWith_(client->received, ")\r\n"); }));
+  EXPECT_FALSE(client->closed);
+  home_.connection->Send("a OK done\r\n");
+  EXPECT_TRUE(Until([&] { return client->closed; }));
+  EXPECT_THAT(client->received, EndsWith(std::string("a OK done\r\n") + kProxyGoodbye));
+  EXPECT_TRUE(Until([&] { return a_.net.connections() == 0 && b_.net.connections() == 0; }));
+}
+
 TEST_F(ProxyTest, MuchPassesBothWaysAndASlowEndHoldsUpTheOther) {
   const auto client = LoggedIn();
   constexpr size_t kBytes = 48 << 20;  // more than the kernel's buffers on the way take

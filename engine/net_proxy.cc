@@ -1,7 +1,9 @@
 #include "engine/net_proxy.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "journal/log.h"
 
 namespace gemel::engine {
@@ -182,6 +184,58 @@ std::unique_ptr<ProtocolSession> MakeProxyAcceptor(Connection& link, const LinkH
 
 // ---- the arrival's end ----
 
+namespace {
+
+// Where the home's answers stand: a word of the arrival's may come between two of them, but not inside a line or a
+// literal. A line that merely looks as if a literal followed costs the client that word.
+class AnswerFollower {
+ public:
+  void Feed(std::string_view bytes) {
+    while (!bytes.empty()) {
+      if (literal_left_ > 0) {
+        const size_t skipped = static_cast<size_t>(std::min<uint64_t>(literal_left_, bytes.size()));
+        literal_left_ -= skipped;
+        bytes.remove_prefix(skipped);
+        continue;
+      }
+      if (std::exchange(between_, false)) first_ = bytes.front();
+      const size_t end = bytes.find('\n');
+      line_end_.append(bytes.substr(0, end));
+      if (line_end_.size() > kMarkBytesMax) line_end_.erase(0, line_end_.size() - kMarkBytesMax);
+      if (end == std::string_view::npos) return;
+      bytes.remove_prefix(end + 1);
+      OnLineEnd();
+    }
+  }
+  bool between() const { return between_; }
+  // Since the last call a command was answered, or the client was asked to go on.
+  bool TakeAnswered() { return std::exchange(answered_, false); }
+
+ private:
+  static constexpr size_t kMarkBytesMax = 24;  // "{18446744073709551615}\r"
+
+  void OnLineEnd() {
+    std::string_view line = line_end_;
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    const size_t open = line.rfind('{');
+    bool literal = line.ends_with('}') && open != std::string_view::npos;
+    if (literal)
+      literal = absl::SimpleAtoi(absl::string_view(line.data() + open + 1, line.size() - open - 2), &literal_left_);
+    line_end_.clear();
+    if (literal) return;
+    literal_left_ = 0;
+    between_ = true;
+    answered_ = answered_ || first_ != '*';
+  }
+
+  std::string line_end_;
+  uint64_t literal_left_ = 0;
+  bool between_ = true, answered_ = false;
+  char first_ = '*';
+};
+
+}  // namespace
+
 class ProxyRelay : public std::enable_shared_from_this<ProxyRelay> {
  public:
   class ClientSide;
@@ -192,6 +246,9 @@ class ProxyRelay : public std::enable_shared_from_this<ProxyRelay> {
   SocketConnection* home = nullptr;  // likewise
   std::string hello, already_received;
   std::function<void(absl::Status)> then;  // empty: decided
+  AnswerFollower answers;
+  bool running = false;   // the client has sent something since the home's last answer
+  bool stopping = false;  // ends when nothing runs
 
   // A closing connection has no session any more, and no use for ours.
   bool ClientIsThere() const { return client != nullptr && !client_alive.expired() && client->open(); }
@@ -218,11 +275,31 @@ class ProxyRelay : public std::enable_shared_from_this<ProxyRelay> {
     });
   }
 
-  // Says goodbye to the client unless the home has ended its session properly.
+  void FromClient(std::string_view bytes) {
+    running = true;
+    PassOn(client, home, bytes);
+  }
+  void FromHome(std::string_view bytes) {
+    answers.Feed(bytes);
+    if (answers.TakeAnswered()) running = false;
+    PassOn(home, client, bytes);
+    if (stopping) Stop();
+  }
+
+  // As a session at home does it: a command that runs ends first. If it takes longer than this node takes to stop, the
+  // connection just ends.
+  void Stop() {
+    stopping = true;
+    if (running && home != nullptr && ClientIsThere()) return;
+    CloseClient(/*say_goodbye=*/true);
+    CloseHome();
+  }
+
+  // Says goodbye to the client, where it may, unless the home has ended its session properly.
   void CloseClient(bool say_goodbye) {
     if (!ClientIsThere()) return;
     SocketConnection& connection = *std::exchange(client, nullptr);
-    if (say_goodbye) connection.Send(kProxyGoodbye);
+    if (say_goodbye && answers.between()) connection.Send(kProxyGoodbye);
     connection.CloseAfterSending();
   }
 
@@ -239,17 +316,14 @@ class ProxyRelay::ClientSide final : public ProtocolSession {
     relay_->CloseHome();
   }
   void OnConnected() override {}
-  void OnBytes(std::string_view bytes) override { relay_->PassOn(relay_->client, relay_->home, bytes); }
+  void OnBytes(std::string_view bytes) override { relay_->FromClient(bytes); }
   void OnTls() override {}
   void OnTimeout() override {}  // the home's session sees to that
   void OnClosed() override {
     relay_->client = nullptr;
     relay_->CloseHome();
   }
-  void OnShutdown() override {
-    relay_->CloseClient(/*say_goodbye=*/true);
-    relay_->CloseHome();
-  }
+  void OnShutdown() override { relay_->Stop(); }
 
  private:
   const std::shared_ptr<ProxyRelay> relay_;
@@ -267,7 +341,7 @@ class ProxyRelay::HomeSide final : public ProtocolSession {
     relay_->home->Send(WithLength(relay_->hello));
   }
   void OnBytes(std::string_view bytes) override {
-    if (!relay_->then) return relay_->PassOn(relay_->home, relay_->client, bytes);
+    if (!relay_->then) return relay_->FromHome(bytes);
     buffer_ += bytes;
     std::string message;
     const Took took = TakeMessage(&buffer_, &message);
@@ -283,7 +357,7 @@ class ProxyRelay::HomeSide final : public ProtocolSession {
     }
     relay_->home->SetIdleTimeout(0);
     relay_->Succeed();
-    if (!buffer_.empty()) relay_->PassOn(relay_->home, relay_->client, std::exchange(buffer_, ""));
+    if (!buffer_.empty()) relay_->FromHome(std::exchange(buffer_, ""));
   }
   void OnTls() override {}
   void OnTimeout() override {
@@ -292,6 +366,7 @@ class ProxyRelay::HomeSide final : public ProtocolSession {
   }
   void OnClosed() override { Gone(relay_->home != nullptr && relay_->home->closed_cleanly()); }
   void OnShutdown() override {
+    if (!relay_->then) return relay_->Stop();
     relay_->Fail(absl::UnavailableError("this node stops"));
     relay_->CloseHome();
   }
@@ -312,7 +387,7 @@ void ProxyRelay::Succeed() {
   if (!ClientIsThere()) return CloseHome();
   tell(absl::OkStatus());
   client->ReplaceSession(std::make_unique<ClientSide>(shared_from_this()));
-  if (!already_received.empty()) home->Send(std::exchange(already_received, ""));
+  if (!already_received.empty()) FromClient(std::exchange(already_received, ""));
   client->HoldReading(false);
 }
 

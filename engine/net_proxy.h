@@ -38,7 +38,8 @@ using DialHome = std::function<void(SessionFactory make, std::function<void(absl
 std::shared_ptr<ProxyRelay> StartProxyRelay(NetLoop& loop, SocketConnection& client, ProxyHello hello,
                                             std::string already_received, std::function<void(absl::Status)> then,
                                             const DialHome& dial);
-// The generation ended: kProxyGoodbye to the client, and close. Nothing that is still held is passed on.
+// The generation ended: kProxyGoodbye to the client (unless half an answer is out), and close. Nothing that is still
+// held is passed on.
 void EndProxyRelay(ProxyRelay& relay);
 
 }  // namespace gemel::engine

@@ -14,7 +14,15 @@ using journal::Record;
 
 namespace {
 constexpr size_t kMendedAtOnce = 16;
+
+// Above the last message that has a flag or keyword (service.h, RecentFrom).
+Uid RecentFromFlags(const Mailbox& mailbox) {
+  const auto last = std::find_if(mailbox.messages.rbegin(), mailbox.messages.rend(),
+                                 [](const Message& message) { return message.flags != 0 || message.keywords != 0; });
+  return last == mailbox.messages.rend() ? 0 : last->uid + 1;
 }
+
+}  // namespace
 
 LiveAccount* NodeImpl::LiveIfLoaded(const AccountId& id) {
   const auto found = live_.find(id);
@@ -67,8 +75,10 @@ LiveAccount* NodeImpl::Live(const AccountId& id) {
   live->state.id = id;
   live->state.name = account->name;
   live->last_used_ms = BootMillis();
-  // What was here before this node took notice of arrivals counts as seen by somebody (\Recent is not journaled).
-  for (const auto& [mailbox_id, mailbox] : live->state.mailboxes) live->recent_from[mailbox_id] = mailbox.uid_next;
+  // Now, before anything arrives with flags.
+  for (const auto& [mailbox_id, mailbox] : live->state.mailboxes) {
+    recent_from_.try_emplace(mailbox_id, RecentFromFlags(mailbox));
+  }
   // Records of ours that wait for their confirmation have taken UIDs and MODSEQs already.
   for (const QueuedFrame& queued : own_.frames) {
     for (const Record& record : queued.frame->records) {

@@ -275,6 +275,7 @@ void NodeImpl::ApplyAll() {
   for (auto& [id, effects] : pass.accounts) {
     LiveAccount* live = LiveIfLoaded(id);
     for (AccountSessionImpl* session : live->sessions) session->Tell(effects);
+    for (const MailboxId& gone : effects.deleted_mailboxes) recent_from_.erase(gone);
   }
   for (const auto& [account, reason] : pass.closed) CloseSessions(account, reason);
   for (auto& [id, effects] : pass.accounts) AfterApplied(*LiveIfLoaded(id));

@@ -211,6 +211,9 @@ class AppendImpl final : public AccountSession::Append {
     if (absl::Status status = node.AcceptingMail(); !status.ok()) return answer(std::move(status));
     const Mailbox* mailbox = live.state.Find(options_.mailbox);
     if (mailbox == nullptr) return answer(absl::NotFoundError("the mailbox was deleted"));
+    if (!mailbox->HasRoomFor(options_.keywords)) {
+      return answer(absl::OutOfRangeError("the mailbox has as many keywords as it may have"));
+    }
     Deliver deliver;
     body_.FinishInto(deliver, 1);
     deliver.via = Via::kAppend;

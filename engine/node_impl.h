@@ -48,7 +48,6 @@ struct LiveAccount {
   bool creating_built_ins = false;
   int in_flight = 0;  // own records for it that are not applied yet
   std::vector<AccountSessionImpl*> sessions;
-  std::map<MailboxId, Uid> recent_from;
   std::vector<std::function<void()>> waiting_for_inbox;
   uint64_t last_used_ms = 0;
 };
@@ -117,8 +116,7 @@ class NodeImpl final : public Node {
   absl::StatusOr<std::vector<DeliveryTarget>> LookUpRecipient(std::string_view address) override;
   absl::Status AcceptingMail() const override;
   std::unique_ptr<Delivery> BeginDelivery(Via via, std::string sender) override;
-  void Authenticate(std::string user, std::string password, std::string client_address,
-                    std::function<void(absl::StatusOr<Authenticated>)> done) override;
+  void Authenticate(LoginAttempt attempt, std::function<void(absl::StatusOr<Authenticated>)> done) override;
   Home HomeOf(const AccountId& account) const override;
   journal::Generation generation() const override;
   void OpenAccount(const AccountId& account, AccountListener& listener,
@@ -284,6 +282,7 @@ class NodeImpl final : public Node {
   std::set<AccountId> mending_;  // of them, those whose files are being verified
 
   absl::flat_hash_map<AccountId, std::unique_ptr<LiveAccount>> live_;
+  absl::flat_hash_map<MailboxId, Uid> recent_from_;  // AccountSession::RecentFrom; outlives the account in memory
   std::vector<AccountId> sweep_;  // accounts homed here that may have unplaced letters: looked at one by one
   absl::flat_hash_map<AccountId, std::vector<Done>> moving_;  // who asked for a home to move: told at the Take
   absl::flat_hash_set<AccountId> releasing_;                  // a Release of ours is on its way

@@ -28,7 +28,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Open(NodeOptions options, Identity i
 
 NodeImpl::NodeImpl(NodeOptions options, Identity identity, Environment environment)
     : options_(std::move(options)), identity_(std::move(identity)), env_(environment) {
-  authenticator_ = std::make_unique<Authenticator>(env_.random);
+  authenticator_ = std::make_unique<Authenticator>(*this);
 }
 
 NodeImpl::~NodeImpl() { alive_.reset(); }

@@ -7,6 +7,7 @@
 //   InvalidArgument     a bad name, a bad argument              NO [CANNOT]
 //   PermissionDenied    disabled account, wrong password, read-only   NO [AUTHENTICATIONFAILED] / [NOPERM]
 //   FailedPrecondition  lawful but not now (has children, INBOX)      NO
+//   OutOfRange          a bound of this server's (keywords of a mailbox)  NO [LIMIT]
 //   ResourceExhausted   disk full or backlog; temporary         452 4.3.1, NO [OVERQUOTA]
 //   Unavailable         no place to store it now; temporary     451 4.3.0, NO [UNAVAILABLE]
 //   Internal            a bug                                   451 4.3.0, NO [SERVERBUG]
@@ -102,11 +103,9 @@ struct SubscribeCommand {
   std::string name;
   bool on = true;
 };
-// Waits until all that this session was promised is shown: for NOOP-like barriers.
-struct BarrierCommand {};
 
 using Command = std::variant<StoreFlagsCommand, ExpungeCommand, CopyCommand, CreateCommand, DeleteCommand,
-                             RenameCommand, SubscribeCommand, BarrierCommand>;
+                             RenameCommand, SubscribeCommand>;
 
 struct CommandResult {
   absl::Status status;
@@ -170,10 +169,15 @@ class AccountSession {
   virtual void CacheStructure(const journal::Guid& guid, std::string bytes) = 0;
 
   // \Recent (RFC 3501, 2.3.2): messages at or above the returned UID are recent to the caller, and to nobody after it
-  // if `take` (SELECT; EXAMINE only looks). Not journaled.
+  // if `take` (SELECT; EXAMINE only looks). Not journaled: after a start, what came after the last letter that has a
+  // flag or keyword is recent. Who set that had been told of all before it.
   virtual Uid RecentFrom(const MailboxId& mailbox, bool take) = 0;
 };
 
+struct LoginAttempt {
+  std::string user, password;
+  std::string client_address, session_id;  // for the log; and guesses are counted by address
+};
 struct Authenticated {
   AccountId account;
   std::string name;
@@ -191,9 +195,9 @@ class Service {
   virtual absl::Status AcceptingMail() const = 0;
   virtual std::unique_ptr<Delivery> BeginDelivery(Via via, std::string sender) = 0;
 
-  // Checks a password (in a pool of its own) and slows down who fails. PermissionDenied: wrong, unknown or disabled.
-  virtual void Authenticate(std::string user, std::string password, std::string client_address,
-                            std::function<void(absl::StatusOr<Authenticated>)> done) = 0;
+  // Checks a password (in a pool of its own), logs a failure, and slows down who fails: whoever asks may be gone by
+  // then. PermissionDenied: wrong, unknown or disabled. Unavailable: too many wait at this address.
+  virtual void Authenticate(LoginAttempt attempt, std::function<void(absl::StatusOr<Authenticated>)> done) = 0;
   virtual Home HomeOf(const AccountId& account) const = 0;
   virtual journal::Generation generation() const = 0;
   // `listener` must outlive the session. Unavailable: cannot be loaded now.

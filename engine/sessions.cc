@@ -1,7 +1,7 @@
 #include "engine/sessions.h"
 
 #include <algorithm>
-#include <map>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "engine/node_impl.h"
@@ -15,6 +15,21 @@ using Records_ = absl::StatusOr<std::vector<Record>>;
 
 absl::Status NoSuchMailbox(std::string_view name) {
   return absl::NotFoundError(absl::StrCat("there is no mailbox ", std::string(name)));
+}
+
+absl::Status TooManyKeywords() { return absl::OutOfRangeError("the mailbox has as many keywords as it may have"); }
+
+// The keywords of these messages, each once.
+std::vector<std::string> KeywordsOf(const Mailbox& mailbox, const std::vector<Uid>& uids) {
+  std::set<maildir::KeywordSet> sets;
+  for (const Uid uid : uids) {
+    if (const Message* message = mailbox.Find(uid)) sets.insert(message->keywords);
+  }
+  std::set<std::string> names;
+  for (const maildir::KeywordSet set : sets) {
+    for (std::string& name : mailbox.KeywordNames(set)) names.insert(std::move(name));
+  }
+  return {names.begin(), names.end()};
 }
 
 // "a/b" of "a/b/c"; "" of "a".
@@ -69,7 +84,6 @@ void AccountSessionImpl::Submit(Command command, std::function<void(CommandResul
       guarded(std::move(result));
     });
   };
-  if (std::holds_alternative<BarrierCommand>(command)) return answer(absl::OkStatus());
   const Account* account = node_.directory_.Find(live_.state.id);
   if (read_only() || account == nullptr || !node_.Orders(*account)) {
     return answer(absl::UnavailableError("the server that keeps this mailbox is away; it can only be read for now"));
@@ -89,6 +103,7 @@ void AccountSessionImpl::Submit(Command command, std::function<void(CommandResul
 Records_ AccountSessionImpl::Records(const StoreFlagsCommand& command) {
   const Mailbox* mailbox = live_.state.Find(command.mailbox);
   if (mailbox == nullptr) return absl::NotFoundError("the mailbox was deleted");
+  if (command.op != FlagOp::kRemove && !mailbox->HasRoomFor(command.keywords)) return TooManyKeywords();
   journal::FlagsChange change;
   change.mailbox = command.mailbox;
   change.op = command.op;
@@ -121,6 +136,7 @@ Records_ AccountSessionImpl::Records(const CopyCommand& command) {
   const Mailbox* from = live_.state.Find(command.from);
   const Mailbox* to = live_.state.Find(command.to);
   if (from == nullptr || to == nullptr) return absl::NotFoundError("the mailbox was deleted");
+  if (!to->HasRoomFor(KeywordsOf(*from, command.uids))) return TooManyKeywords();
   std::vector<Record> records;
   const ModSeq modseq = node_.GiveModSeq(live_);
   journal::Move move{command.from, command.to, modseq, {}};
@@ -265,7 +281,7 @@ void AccountSessionImpl::CacheStructure(const journal::Guid& guid, std::string b
 Uid AccountSessionImpl::RecentFrom(const MailboxId& mailbox, bool take) {
   const Mailbox* found = live_.state.Find(mailbox);
   if (found == nullptr) return 0;
-  Uid& from = live_.recent_from[mailbox];
+  Uid& from = node_.recent_from_[mailbox];  // 0: it was made since the start, and everything in it is recent
   const Uid recent = from;
   if (take) from = found->uid_next;
   return recent;

@@ -47,7 +47,6 @@ class AccountSessionImpl final : public AccountSession {
   absl::StatusOr<std::vector<journal::Record>> Records(const DeleteCommand& command);
   absl::StatusOr<std::vector<journal::Record>> Records(const RenameCommand& command);
   absl::StatusOr<std::vector<journal::Record>> Records(const SubscribeCommand& command);
-  absl::StatusOr<std::vector<journal::Record>> Records(const BarrierCommand&) { return std::vector<journal::Record>(); }
   absl::StatusOr<std::vector<journal::Record>> RenameInbox(const Mailbox& inbox, const std::string& to);
   journal::Record Mail(journal::RecordBody body) const;
   // Appends records that make `name` and the parents that it lacks.

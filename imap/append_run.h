@@ -23,19 +23,16 @@ class LineEnds {
 
 class AppendRun {
  public:
-  AppendRun(std::unique_ptr<engine::AccountSession::Append> append, engine::MailboxId mailbox)
-      : append_(std::move(append)), mailbox_(mailbox) {}
+  explicit AppendRun(std::unique_ptr<engine::AccountSession::Append> append) : append_(std::move(append)) {}
 
   bool WantsBytes() const { return !blocked_ && !finishing_; }
   void set_blocked(bool blocked) { blocked_ = blocked; }
   void Write(std::string_view bytes);
   void Finish(std::function<void(engine::CommandResult)> done);
   engine::AccountSession::Append& append() { return *append_; }
-  const engine::MailboxId& mailbox() const { return mailbox_; }
 
  private:
   std::unique_ptr<engine::AccountSession::Append> append_;
-  engine::MailboxId mailbox_;
   LineEnds line_ends_;
   bool blocked_ = false;  // until OnWritable
   bool finishing_ = false;

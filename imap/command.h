@@ -1,5 +1,5 @@
 // One IMAP command as the client wrote it, taken apart (RFC 3501, 9, and the extensions named below). Values only.
-// Mailbox names are as on the wire (modified UTF-7); imap/mailbox_name.h turns them into UTF-8.
+// Mailbox names are as on the wire (modified UTF-7); Session::Utf8Name turns them into UTF-8.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -60,7 +60,7 @@ struct ListCommand {
   bool special_use_only = false;  // LIST (SPECIAL-USE) ...: RFC 6154, 5.2
 };
 struct NamespaceCommand {};  // RFC 2342
-enum class StatusItem : uint8_t { kMessages, kRecent, kUidNext, kUidValidity, kUnseen };
+enum class StatusItem : uint8_t { kMessages, kRecent, kUidNext, kUidValidity, kUnseen, kAppendLimit };
 struct StatusCommand {
   std::string mailbox;
   std::vector<StatusItem> items;

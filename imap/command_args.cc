@@ -4,6 +4,8 @@
 #include <limits>
 #include <utility>
 
+#include "imap/message_view.h"
+
 namespace gemel::imap {
 namespace {
 
@@ -12,7 +14,6 @@ using Text = SectionSpec::Text;
 
 constexpr size_t kKeywordBytesMax = 128;
 constexpr size_t kKeywordsMax = 64;
-constexpr size_t kSectionDepthMax = 32;
 constexpr size_t kHeaderFieldsMax = 256;
 
 // section-part: 1.2.3, with a "." behind it where a section-text follows.
@@ -22,7 +23,7 @@ bool TakeSectionPart(Cursor& in, SectionSpec* out, bool* text_follows) {
     uint64_t number = 0;
     if (!in.TakeNumber(&number, std::numeric_limits<uint32_t>::max())) return false;
     if (number == 0) return in.Fail("parts are counted from 1");
-    if (out->part.size() == kSectionDepthMax) return in.Fail("a section lies too deep");
+    if (out->part.size() == kMimeDepthMax) return in.Fail("a section lies too deep");
     out->part.push_back(static_cast<uint32_t>(number));
     *text_follows = in.TakeIf('.');
     if (!*text_follows) return true;

@@ -1,6 +1,5 @@
 #include "imap/command_parser.h"
 
-#include <array>
 #include <limits>
 #include <utility>
 
@@ -140,11 +139,11 @@ bool Lsub(Cursor& in, CommandBody* out) {
 }
 
 bool Status(Cursor& in, CommandBody* out) {
-  constexpr std::array<std::pair<std::string_view, StatusItem>, 5> kItems = {{{"MESSAGES", StatusItem::kMessages},
-                                                                              {"RECENT", StatusItem::kRecent},
-                                                                              {"UIDNEXT", StatusItem::kUidNext},
-                                                                              {"UIDVALIDITY", StatusItem::kUidValidity},
-                                                                              {"UNSEEN", StatusItem::kUnseen}}};
+  constexpr std::pair<std::string_view, StatusItem> kItems[] = {
+      {"MESSAGES", StatusItem::kMessages}, {"RECENT", StatusItem::kRecent},
+      {"UIDNEXT", StatusItem::kUidNext},   {"UIDVALIDITY", StatusItem::kUidValidity},
+      {"UNSEEN", StatusItem::kUnseen},     {"APPENDLIMIT", StatusItem::kAppendLimit},
+  };
   StatusCommand status;
   if (!in.TakeSpace() || !in.TakeAstring(&status.mailbox) || !in.TakeSpace() || !in.Take('(')) return false;
   do {
@@ -328,7 +327,6 @@ ParseResult ParseCommand(std::string_view bytes) {
   if (name == "APPEND") {
     result.error = "APPEND: the message must be a literal";
   } else if (parse == nullptr) {
-    result.unknown_command = true;
     result.error = "unknown command";
   } else if (parse(in, &body) && in.TakeEnd()) {
     result.command = Command{result.tag, std::move(body)};

@@ -1,6 +1,6 @@
 // From a command's bytes to its parts. Pure: no state, no I/O; framing (where a command ends) is command_reader.h's.
 //
-// Bounded: by the reader in size, here in depth (kSearchDepthMax) and in ranges (kSequenceRangesMax).
+// Bounded: by the reader in size, here in depth (kSearchDepthMax, kMimeDepthMax).
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -14,8 +14,7 @@ namespace gemel::imap {
 struct ParseResult {
   std::string tag;  // "*" where not even a tag was there
   std::optional<Command> command;
-  std::string error;             // for the tagged BAD; set where `command` is not
-  bool unknown_command = false;  // the error is that there is no such command
+  std::string error;  // for the tagged BAD; set where `command` is not
 };
 
 // `bytes` is a whole command without its last line end; a literal is in it as it came: {5}, line end, 5 bytes.

@@ -14,9 +14,10 @@ using Text = SectionSpec::Text;
 // What one step does at most before others run.
 constexpr size_t kStepBytesMax = 128 * 1024;
 constexpr size_t kStepMessagesMax = 512;
-constexpr size_t kStepParsesMax = 32;
+constexpr uint64_t kStepParsedBytesMax = 1 << 20;  // a file more may be begun
+constexpr uint64_t kParseCostBytes = 32 * 1024;    // what the smallest counts for
 constexpr size_t kPieceBytes = 32 * 1024;
-constexpr size_t kWindowMessages = 64;  // structures asked for at once
+constexpr size_t kWindowMessages = 64;  // structures asked for, and messages marked \Seen, at once
 
 bool IsSection(Kind kind) {
   return kind == Kind::kSection || kind == Kind::kRfc822 || kind == Kind::kRfc822Header || kind == Kind::kRfc822Text;
@@ -95,7 +96,7 @@ FetchRun::FetchRun(engine::AccountSession& account, MailboxView& view, FetchPlan
 FetchRun::Progress FetchRun::Step(std::string* out, std::function<void()> ready) {
   const size_t start = out->size();
   const size_t messages_end = next_ + kStepMessagesMax;
-  parsed_ = 0;
+  parsed_bytes_ = 0;
   mailbox_ = account_.state().Find(view_.id());
   while (true) {
     if (reader_ != nullptr) {
@@ -120,7 +121,7 @@ FetchRun::Progress FetchRun::Step(std::string* out, std::function<void()> ready)
           return Progress::kWaiting;
       }
     }
-    if (out->size() - start >= kStepBytesMax || next_ >= messages_end || parsed_ >= kStepParsesMax) {
+    if (out->size() - start >= kStepBytesMax || next_ >= messages_end || parsed_bytes_ >= kStepParsedBytesMax) {
       return Progress::kMore;
     }
   }
@@ -164,6 +165,10 @@ FetchRun::Begin FetchRun::BeginMessage(std::string* out, const std::function<voi
       return Begin::kSkip;
     }
   }
+  if (plan_.mark_seen && (message_.flags & journal::kSeen) == 0 && !marked_.contains(message_.uid)) {
+    MarkSeen(ready);
+    return Begin::kWait;
+  }
   *out += "* ";
   AppendNumber(number, out);
   *out += " FETCH (";
@@ -173,17 +178,39 @@ FetchRun::Begin FetchRun::BeginMessage(std::string* out, const std::function<voi
   return Begin::kBegun;
 }
 
-bool FetchRun::Skip(const absl::Status& status) {
+void FetchRun::Skip(const absl::Status& status) {
   if (status.code() == absl::StatusCode::kNotFound) {
     some_gone_ = true;
   } else if (status_.ok()) {
     status_ = status;
   }
-  return false;
+}
+
+// \Seen goes a little ahead of what is sent, so that the answers carry the flag: this message, and those of the next
+// ones that can be read without waiting. A disk that is full does not keep mail from being read.
+void FetchRun::MarkSeen(const std::function<void()>& ready) {
+  engine::StoreFlagsCommand store;
+  store.mailbox = view_.id();
+  store.flags = journal::kSeen;
+  store.uids.push_back(message_.uid);
+  const size_t end = std::min(plan_.numbers.size(), next_ + kWindowMessages);
+  for (size_t i = next_ + 1; i < end; ++i) {
+    const engine::Message* message = mailbox_->Find(view_.UidOf(plan_.numbers[i]));
+    if (message == nullptr || (message->flags & journal::kSeen) != 0) continue;
+    if (account_.TryOpenBody(view_.id(), *message) != nullptr) store.uids.push_back(message->uid);
+  }
+  marked_ = told_seen_ = {store.uids.begin(), store.uids.end()};
+  account_.Submit(std::move(store),
+                  [this, ready, alive = std::weak_ptr<char>(alive_)](const engine::CommandResult& result) {
+                    if (alive.expired()) return;
+                    if (!result.status.ok()) told_seen_.clear();
+                    ready();
+                  });
 }
 
 // Structures are read a window at a time: one query instead of one a message.
 void FetchRun::LoadCache() {
+  if (std::exchange(cached_of_, next_) == next_) return;
   if (next_ < window_start_ || next_ >= window_start_ + window_.size()) {
     std::vector<journal::Guid> guids;
     const size_t end = std::min(plan_.numbers.size(), next_ + kWindowMessages);
@@ -201,7 +228,7 @@ void FetchRun::LoadCache() {
 }
 
 absl::Status FetchRun::ParseStructure() {
-  ++parsed_;
+  parsed_bytes_ += std::max(body_->bytes(), kParseCostBytes);
   auto parsed = Structure::Parse(*body_);
   if (!parsed.ok()) return parsed.status();
   structure_ = *std::move(parsed);
@@ -300,7 +327,7 @@ bool FetchRun::PutPiece(std::string* out) {
 void FetchRun::EndMessage(std::string* out) {
   const bool told = std::any_of(plan_.items.begin(), plan_.items.end(),
                                 [](const FetchItem& item) { return item.kind == Kind::kFlags; });
-  if (!told && std::binary_search(plan_.seen_now.begin(), plan_.seen_now.end(), message_.uid)) {
+  if (!told && told_seen_.contains(message_.uid)) {
     if (!std::exchange(first_word_, false)) *out += ' ';
     PutFlags(out);
   }

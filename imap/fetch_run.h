@@ -5,11 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "engine/service.h"
 #include "imap/fetch_item.h"
@@ -20,9 +22,9 @@ namespace gemel::imap {
 
 struct FetchPlan {
   std::vector<FetchItem> items;
-  bool uid = false;                   // the UID belongs into every answer
-  std::vector<uint32_t> numbers;      // of the view, ascending
-  std::vector<engine::Uid> seen_now;  // ascending; got \Seen by this fetch: their flags are told along
+  bool uid = false;               // the UID belongs into every answer
+  bool mark_seen = false;         // where SetsSeen, and the mailbox can be changed
+  std::vector<uint32_t> numbers;  // of the view, ascending
   std::string done_text = "Fetch completed.";
 };
 
@@ -47,7 +49,8 @@ class FetchRun {
  private:
   enum class Begin : uint8_t { kBegun, kSkip, kWait };
   Begin BeginMessage(std::string* out, const std::function<void()>& ready);
-  bool Skip(const absl::Status& status);
+  void Skip(const absl::Status& status);
+  void MarkSeen(const std::function<void()>& ready);
   void LoadCache();
   absl::Status ParseStructure();
   bool PutItem(const FetchItem& item, std::string* out);
@@ -71,6 +74,7 @@ class FetchRun {
   const engine::Mailbox* mailbox_ = nullptr;  // for one Step
   std::shared_ptr<maildir::Body> body_;
   std::string cached_;  // structure of message_, where needs_texts_ or needs_structure_
+  size_t cached_of_ = std::numeric_limits<size_t>::max();  // the next_ that it belongs to
   std::optional<Structure> structure_;
   std::unique_ptr<SectionReader> reader_;  // in a literal
 
@@ -78,7 +82,10 @@ class FetchRun {
   size_t window_start_ = 0;
   maildir::KeywordSet keyword_set_ = 0;  // whose names are in keyword_names_
   std::vector<std::string> keyword_names_;
-  size_t parsed_ = 0;  // in this step
+  uint64_t parsed_bytes_ = 0;  // in this step
+
+  // What was last marked \Seen, or could not be: told_seen_ are those whose flags are told along for it.
+  absl::flat_hash_set<engine::Uid> marked_, told_seen_;
 
   bool some_gone_ = false;
   absl::Status status_;

@@ -4,7 +4,7 @@
 
 namespace gemel::imap {
 
-// Both UTF-8; INBOX and what lies below it in any case. At most pattern x name steps.
+// Both UTF-8; a first level INBOX of the name in any case. At most pattern x name steps.
 bool MatchesListPattern(std::string_view pattern, std::string_view name);
 
 }  // namespace gemel::imap

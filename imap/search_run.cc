@@ -51,7 +51,7 @@ class SearchRun::Impl {
     at.number = static_cast<uint32_t>(next_ + 1);
     at.message = message;
     at.mailbox = &mailbox;
-    at.recent = view_.recent_from != 0 && uid >= view_.recent_from;
+    at.recent = uid >= view_.recent_from;
     Truth truth = matcher_.Match(at);
     if (truth != Truth::kUnknown) return truth == Truth::kYes ? Outcome::kYes : Outcome::kNo;
 

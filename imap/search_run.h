@@ -29,7 +29,7 @@ inline constexpr char kSearchCharsets[] =
 struct SearchView {
   engine::MailboxId mailbox;
   std::vector<engine::Uid> uids;  // by message number: [0] is message 1
-  engine::Uid recent_from = 0;    // messages at or above are \Recent; 0: none are
+  engine::Uid recent_from = 0;    // messages at or above are \Recent
 };
 
 class SearchRun {

@@ -30,7 +30,7 @@ std::optional<SequenceSet> SequenceSet::Parse(std::string_view text) {
   SequenceSet set;
   while (true) {
     const auto first = TakeNumber(&text);
-    if (!first || set.ranges_.size() == kSequenceRangesMax) return std::nullopt;
+    if (!first) return std::nullopt;
     Range range{*first, *first};
     if (!text.empty() && text.front() == ':') {
       text.remove_prefix(1);

@@ -12,8 +12,6 @@
 
 namespace gemel::imap {
 
-inline constexpr size_t kSequenceRangesMax = 64 * 1024;
-
 class SequenceSet {
  public:
   static constexpr uint32_t kStar = 0;  // "*"; numbers themselves are never 0
@@ -23,7 +21,7 @@ class SequenceSet {
     bool operator==(const Range&) const = default;
   };
 
-  // Nullopt: bad syntax, a number 0 or above 2^32-1, more than kSequenceRangesMax ranges.
+  // Nullopt: bad syntax, a number 0 or above 2^32-1.
   static std::optional<SequenceSet> Parse(std::string_view text);
   static SequenceSet All();  // 1:*
 

@@ -17,8 +17,6 @@ namespace {
 
 // Reading stops while this much waits for the command that runs, and goes on below the half of it.
 constexpr size_t kBufferedBytesMax = 128 * 1024;
-// No further command is begun while this much of the answers is unsent.
-constexpr size_t kUnsentBytesMax = 256 * 1024;
 constexpr size_t kFlushBytes = 64 * 1024;
 
 std::string_view ResponseCode(const absl::Status& status, std::string_view not_found) {
@@ -31,6 +29,8 @@ std::string_view ResponseCode(const absl::Status& status, std::string_view not_f
       return "CANNOT";
     case absl::StatusCode::kPermissionDenied:
       return "NOPERM";
+    case absl::StatusCode::kOutOfRange:
+      return "LIMIT";
     case absl::StatusCode::kResourceExhausted:
       return "OVERQUOTA";
     case absl::StatusCode::kUnavailable:
@@ -68,7 +68,7 @@ Session::~Session() {
 }
 
 void Session::OnConnected() {
-  connection_.SetIdleTimeout(options_.login_timeout_ms);
+  StartLoginTimer();
   if (preauthenticated_) {
     // The other node has greeted and answered the login.
     user_ = {preauthenticated_->account, preauthenticated_->name};
@@ -93,27 +93,29 @@ void Session::OnBytes(std::string_view bytes) {
 
 void Session::OnTls() {
   if (phase_ == Phase::kClosed) return;
+  StartLoginTimer();
   busy_ = false;
   Pump();
 }
 
 void Session::OnTimeout() {
   if (phase_ == Phase::kClosed) return;
-  if (waiting_ == Waiting::kIdleDone && keepalives_ * options_.keepalive_ms < options_.idle_timeout_ms) {
+  // A client that reads a long answer says nothing meanwhile; one that takes nothing is gone.
+  const uint64_t taken = bytes_out_ - connection_.unsent_bytes();
+  const bool takes = taken > std::exchange(bytes_taken_at_timeout_, taken);
+  if (waiting_ == Waiting::kIdleDone && keepalives_ * options_.keepalive_ms < options_.idle_timeout_ms &&
+      (takes || connection_.unsent_bytes() == 0)) {
     ++keepalives_;
     Untagged("OK Still here");
     Flush();
     connection_.SetIdleTimeout(options_.keepalive_ms);
     return;
   }
-  // A client that reads a long answer says nothing meanwhile; one that takes nothing is gone.
-  const uint64_t taken = bytes_out_ - connection_.unsent_bytes();
-  if (busy_ && waiting_ == Waiting::kNothing && append_ == nullptr && taken > bytes_taken_at_timeout_) {
-    bytes_taken_at_timeout_ = taken;
+  if (busy_ && waiting_ == Waiting::kNothing && append_ == nullptr && takes) {
     connection_.SetIdleTimeout(options_.idle_timeout_ms);
     return;
   }
-  Bye(phase_ == Phase::kNotAuthenticated ? "Nobody logged in for too long." : "Autologout; idle for too long.");
+  Bye("Autologout; idle for too long.");
 }
 
 void Session::OnClosed() { Close(); }
@@ -139,12 +141,21 @@ void Session::OnAccountClosed(std::string_view reason) {
 }
 
 void Session::OnSettled() {
-  if (waiting_ != Waiting::kIdleDone || settle_posted_ || view_ == nullptr || !view_->HasNews()) return;
-  settle_posted_ = true;
-  loop_.Post(Guarded([this] {
-    settle_posted_ = false;
+  if (waiting_ == Waiting::kIdleDone && view_ != nullptr && view_->HasNews()) TellIdle();
+}
+
+// A client that does not read is told when it does: until then the view keeps what there is to tell, each thing once.
+void Session::TellIdle() {
+  if (std::exchange(telling_, true)) return;
+  std::function<void()> tell = Guarded([this] {
+    telling_ = false;
     if (waiting_ == Waiting::kIdleDone) TellNews(true, false);
-  }));
+  });
+  if (connection_.unsent_bytes() > kUnsentBytesMax) {
+    connection_.OnDrained(std::move(tell));
+  } else {
+    loop_.Post(std::move(tell));
+  }
 }
 
 // ---- input ----
@@ -207,7 +218,8 @@ void Session::OnItem(CommandReader::Item item) {
       break;
   }
   busy_ = true;
-  tell_expunges_ = true;
+  // A command that cannot be read may be one during which numbers must stand still.
+  tell_expunges_ = item.parsed.command.has_value();
   tell_uids_ = false;
   tag_ = item.parsed.tag;
   if (!item.parsed.command) {
@@ -315,8 +327,9 @@ void Session::TellFlagNames(const engine::Mailbox& mailbox) {
   AppendFlags(journal::kSeen | journal::kAnswered | journal::kFlagged | journal::kDeleted | journal::kDraft, false,
               mailbox.keywords, &flags);
   Untagged("FLAGS (" + flags + ")");
+  const char* more = mailbox.keywords.size() < maildir::kMailboxKeywordsMax ? " \\*" : "";
   Untagged(view_->read_only() ? "OK [PERMANENTFLAGS ()] Read-only mailbox."
-                              : "OK [PERMANENTFLAGS (" + flags + " \\*)] Flags permitted.");
+                              : "OK [PERMANENTFLAGS (" + flags + more + ")] Flags permitted.");
 }
 
 // No goodbye may stand inside a literal: then the connection just ends.
@@ -339,6 +352,7 @@ void Session::Close() {
                   {"out", bytes_out_}});
   }
   phase_ = Phase::kClosed;
+  loop_.Cancel(std::exchange(login_timer_, 0));
   // As a step of its own: this may run inside a call of what is let go.
   loop_.Post([this, alive = std::weak_ptr<char>(alive_)] {
     if (alive.expired()) return;
@@ -380,13 +394,16 @@ std::vector<engine::Uid> Session::UidsOf(const std::vector<uint32_t>& numbers) c
   return uids;
 }
 
+// Some clients send UTF-8 as it is.
+absl::StatusOr<std::string> Session::Utf8Name(const std::string& name) {
+  const bool eight_bit = std::any_of(name.begin(), name.end(), [](char c) { return (c & 0x80) != 0; });
+  if (eight_bit && maildir::IsUtf8(name)) return name;
+  return maildir::Utf8FromUtf7(name);
+}
+
 std::optional<std::string> Session::DecodeName(const std::string& name) {
-  auto decoded = maildir::Utf8FromUtf7(name);
+  auto decoded = Utf8Name(name);
   if (decoded.ok()) return *std::move(decoded);
-  // Some clients send UTF-8 as it is.
-  if (maildir::IsUtf8(name) && std::any_of(name.begin(), name.end(), [](char c) { return (c & 0x80) != 0; })) {
-    return name;
-  }
   Failed(decoded.status());
   return std::nullopt;
 }

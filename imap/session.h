@@ -13,7 +13,7 @@
 namespace gemel::imap {
 
 struct SessionOptions {
-  uint64_t login_timeout_ms = 5 * 60'000;    // before login, nothing heard for this long
+  uint64_t login_timeout_ms = 5 * 60'000;    // from the greeting (after STARTTLS from there) to the login
   uint64_t idle_timeout_ms = 30 * 60'000;    // after it (RFC 3501, 5.4: at least 30 minutes)
   uint64_t keepalive_ms = 2 * 60'000;        // "* OK Still here" in IDLE, so that NAT keeps the way open
   uint64_t login_bytes_max = 256 * 1024;     // that a client may send before it has logged in
@@ -25,8 +25,6 @@ struct SessionOptions {
 struct Preauthenticated {
   engine::AccountId account;
   std::string name;
-  bool tls = false;
-  std::string enabled;  // as in ProxyHello
 };
 
 // All must outlive the session.

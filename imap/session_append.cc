@@ -6,7 +6,6 @@
 #include "imap/message_view.h"
 #include "imap/response.h"
 #include "imap/session_impl.h"
-#include "imap/session_keywords.h"
 
 namespace gemel::imap {
 
@@ -22,6 +21,10 @@ void Session::BeginAppend(AppendCommand command, const LiteralMark& literal) {
   } else if (!RefuseWrites()) {
     mailbox = FindMailbox(command.mailbox, "TRYCREATE");
   }
+  if (mailbox != nullptr && !mailbox->HasRoomFor(command.keywords)) {
+    No("[LIMIT] The mailbox has as many keywords as it may have.");
+    mailbox = nullptr;
+  }
   if (mailbox == nullptr) {
     reader_.RefuseLiteral();
     return;
@@ -29,9 +32,9 @@ void Session::BeginAppend(AppendCommand command, const LiteralMark& literal) {
   engine::AccountSession::AppendOptions options;
   options.mailbox = mailbox->id;
   options.flags = command.flags;
-  options.keywords = KnownSpelling(*mailbox, std::move(command.keywords));
+  options.keywords = std::move(command.keywords);
   options.internal_date_s = command.internal_date_s;
-  append_ = std::make_unique<AppendRun>(account_->BeginAppend(std::move(options)), mailbox->id);
+  append_ = std::make_unique<AppendRun>(account_->BeginAppend(std::move(options)));
   reader_.AcceptLiteral();
   if (literal.synchronizing) out_ += "+ OK\r\n";
 }

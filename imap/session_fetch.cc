@@ -8,11 +8,6 @@
 #include "journal/log.h"
 
 namespace gemel::imap {
-namespace {
-
-constexpr size_t kUnsentBytesMax = 256 * 1024;
-
-}  // namespace
 
 // RFC 3501, 6.4.5 and 6.4.8
 void Session::Handle(FetchCommand& command) {
@@ -22,32 +17,8 @@ void Session::Handle(FetchCommand& command) {
   if (!Resolve(command.set, command.uid, &plan.numbers)) return;
   plan.items = std::move(command.items);
   plan.uid = command.uid;
-  if (SetsSeen(plan.items) && !view_->read_only() && !IsReadOnly()) {
-    MarkSeen(std::move(plan));
-  } else {
-    StartFetch(std::move(plan));
-  }
-}
-
-// \Seen first, so that the answers carry the flag. A disk that is full does not keep mail from being read.
-void Session::MarkSeen(FetchPlan plan) {
-  const engine::Mailbox* mailbox = SelectedMailbox();
-  engine::StoreFlagsCommand store;
-  store.mailbox = view_->id();
-  store.flags = journal::kSeen;
-  for (const uint32_t number : plan.numbers) {
-    const engine::Message* message = mailbox == nullptr ? nullptr : mailbox->Find(view_->UidOf(number));
-    if (message != nullptr && (message->flags & journal::kSeen) == 0) store.uids.push_back(message->uid);
-  }
-  if (store.uids.empty()) {
-    StartFetch(std::move(plan));
-    return;
-  }
-  plan.seen_now = store.uids;
-  Submit(std::move(store), [this, plan = std::move(plan)](const engine::CommandResult& result) mutable {
-    if (!result.status.ok()) plan.seen_now.clear();
-    StartFetch(std::move(plan));
-  });
+  plan.mark_seen = SetsSeen(plan.items) && !view_->read_only() && !IsReadOnly();
+  StartFetch(std::move(plan));
 }
 
 void Session::StartFetch(FetchPlan plan) {

@@ -26,6 +26,9 @@
 
 namespace gemel::imap {
 
+// No further command is begun, nor anything told that waits, while this much of the answers is unsent.
+inline constexpr size_t kUnsentBytesMax = 256 * 1024;
+
 class AppendRun;
 class FetchRun;
 class SearchRun;
@@ -79,6 +82,7 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   void Bye(std::string_view text);
   void Close();
   void TellNews(bool expunges, bool with_uid);
+  void TellIdle();                                     // soon; once for all that happens until then
   void TellFlagNames(const engine::Mailbox& mailbox);  // where there are more than the client knows
   bool IsReadOnly() const { return account_ == nullptr || account_->read_only(); }
   bool RefuseWrites();  // true: answered NO; the account cannot be changed here and now
@@ -88,6 +92,7 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   bool Resolve(const SequenceSet& set, bool uid, std::vector<uint32_t>* numbers);
   std::vector<engine::Uid> UidsOf(const std::vector<uint32_t>& numbers) const;
   // A name from the wire, as UTF-8; nullopt: answered.
+  static absl::StatusOr<std::string> Utf8Name(const std::string& name);
   std::optional<std::string> DecodeName(const std::string& name);
   // The mailbox that a name from the wire means, nullptr: answered NO with the code for NotFound.
   const engine::Mailbox* FindMailbox(const std::string& name, std::string_view not_found = "NONEXISTENT");
@@ -96,6 +101,7 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   // ---- session_login.cc ----
   std::string Capabilities() const;
   bool LoginAllowed() const;
+  void StartLoginTimer();
   void Handle(CapabilityCommand& command);
   void Handle(NoopCommand& command);
   void Handle(LogoutCommand& command);
@@ -107,8 +113,8 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   void Handle(NamespaceCommand& command);
   void OnSaslResponse(std::string_view base64);
   void LogIn(std::string user, std::string password);
-  void OnAuthenticated(const std::string& user, const absl::StatusOr<engine::Authenticated>& result);
-  void LoginFailed(const std::string& user, const absl::Status& status);
+  void OnAuthenticated(const absl::StatusOr<engine::Authenticated>& result);
+  void LoginFailed(const absl::Status& status);
   void ProxyToHome();
   void OpenAccount();
   void LoggedIn();
@@ -139,7 +145,6 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
 
   // ---- session_fetch.cc ----
   void Handle(FetchCommand& command);
-  void MarkSeen(FetchPlan plan);
   void StartFetch(FetchPlan plan);
   void FetchStep();
 
@@ -165,11 +170,12 @@ class Session final : public engine::ProtocolSession, public engine::AccountList
   bool reading_paused_ = false;
   bool draining_ = false;  // much is unsent: no further command until OnDrained
   bool shutting_down_ = false;
-  bool settle_posted_ = false;
+  bool telling_ = false;  // TellIdle's step is to come
   uint64_t bytes_in_ = 0, bytes_out_ = 0;
   uint64_t bytes_taken_at_timeout_ = 0;  // by the kernel
   uint64_t keepalives_ = 0;
   int failed_logins_ = 0;
+  engine::TimerId login_timer_ = 0;
 
   // The command that runs.
   std::string tag_;

@@ -38,6 +38,75 @@ S: g OK NOOP completed.
             "j BAD the line is too long\r\nk OK NOOP completed.\r\n");
 }
 
+// RFC 3501, 7.4.1: what cannot be read may have been a FETCH, and its sender counts on its numbers.
+TEST_P(LifeTest, NoExpungeWithAnAnswerToBadInput) {
+  for (int i = 0; i < 2; ++i) Put("INBOX", kLetter, journal::kDeleted);
+  client_.LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  const auto owned = Another();
+  Client& other = *owned;
+  other.LogIn();
+  other.Say("s SELECT INBOX\r\n");
+  other.Say("t UID EXPUNGE 1\r\n");
+  Put("INBOX", kLetter);
+  client_.Talk(R"(C: a FETCH 1 FROB
+S: * 3 EXISTS
+S: * 3 RECENT
+S: a BAD FETCH: unknown item
+C: b NOOP
+S: * 1 EXPUNGE
+S: b OK NOOP completed.
+)");
+}
+
+TEST_P(LifeTest, SmallCommands) {
+  client_.Connect();
+  client_.Talk(R"(C: a ID NIL
+S: * ID ("name" "Gemel" "version" ...
+S: a OK ID completed.
+C: b ENABLE CONDSTORE
+S: b BAD Log in first.
+C: c CAPABILITY
+S: * CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE AUTH=PLAIN
+S: c OK Capability completed.
+C: d LOGIN ann@example.test pass
+S: d OK ...
+C: e ID ("name" "Test \"7\"" "version" NIL)
+S: * ID ("name" "Gemel" "version" ...
+S: e OK ID completed.
+C: f ID ("name")
+S: f BAD ...
+C: g ENABLE CONDSTORE QRESYNC X-FROB
+S: * ENABLED
+S: g OK Enabled.
+C: h ENABLE
+S: h BAD ...
+C: i CHECK
+S: i BAD Not now; a mailbox must be selected.
+C: j CAPABILITY
+S: * CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE NAMESPACE UIDPLUS MOVE UNSELECT ...
+S: j OK Capability completed.
+)");
+  client_.Say("s EXAMINE INBOX\r\n");
+  Put("INBOX", kLetter);
+  client_.Talk(R"(C: k CHECK
+S: * 1 EXISTS
+S: * 1 RECENT
+S: k OK Check completed.
+)");
+}
+
+TEST_P(LifeTest, SilenceEndsASession) {
+  client_.LogIn();
+  for (int i = 0; i < 2; ++i) {
+    pair_.loop.RunFor(29 * 60'000);
+    EXPECT_EQ(client_.Say("n NOOP\r\n"), "n OK NOOP completed.\r\n");
+  }
+  pair_.loop.RunFor(31 * 60'000);
+  EXPECT_THAT(client_.Take(), StartsWith("* BYE Autologout; idle for too long.\r\n"));
+  EXPECT_TRUE(client_.connection.closed);
+}
+
 TEST_P(LifeTest, PipelinedCommandsAreAnsweredInOrder) {
   Put("INBOX", kLetter);
   client_.Connect();

@@ -9,7 +9,6 @@
 #include "imap/message_view.h"
 #include "imap/response.h"
 #include "imap/session_impl.h"
-#include "maildir/utf7.h"
 
 namespace gemel::imap {
 namespace {
@@ -101,7 +100,7 @@ void Session::Handle(ListCommand& command) {
     Ok(what);
     return;
   }
-  const auto pattern = maildir::Utf8FromUtf7(command.reference + command.pattern);
+  const auto pattern = Utf8Name(command.reference + command.pattern);
   if (pattern.ok() && command.lsub) {
     Lsub(account_->state(), *pattern, &out_);
   } else if (pattern.ok()) {

@@ -19,6 +19,12 @@ constexpr int kFailedLoginsMax = 3;
 
 bool Session::LoginAllowed() const { return connection_.tls() || connection_.loopback() || options_.plaintext_login; }
 
+// From the greeting, or from STARTTLS: whoever has not logged in by then goes, however much it has to say.
+void Session::StartLoginTimer() {
+  loop_.Cancel(login_timer_);
+  login_timer_ = loop_.After(options_.login_timeout_ms, Guarded([this] { Bye("Nobody logged in for too long."); }));
+}
+
 std::string Session::Capabilities() const {
   std::string text = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE";
   if (phase_ == Phase::kNotAuthenticated) {
@@ -144,24 +150,22 @@ void Session::OnSaslResponse(std::string_view base64) {
 
 void Session::LogIn(std::string user, std::string password) {
   service_.Authenticate(
-      user, std::move(password), connection_.peer_address(),
-      Guarded([this, user](const absl::StatusOr<engine::Authenticated>& result) { OnAuthenticated(user, result); }));
+      {std::move(user), std::move(password), connection_.peer_address(), connection_.session_id()},
+      Guarded([this](const absl::StatusOr<engine::Authenticated>& result) { OnAuthenticated(result); }));
 }
 
-void Session::LoginFailed(const std::string& user, const absl::Status& status) {
+void Session::LoginFailed(const absl::Status& status) {
   if (status.code() != absl::StatusCode::kPermissionDenied) {
     Failed(status);
     return;
   }
-  journal::Log(journal::LogLevel::kWarning, "imap_login_failed",
-               {{"user", user}, {"rip", connection_.peer_address()}, {"session", connection_.session_id()}});
   No("[AUTHENTICATIONFAILED] Wrong name or password.");
   if (++failed_logins_ >= kFailedLoginsMax) Bye("Too many failed logins.");
 }
 
-void Session::OnAuthenticated(const std::string& user, const absl::StatusOr<engine::Authenticated>& result) {
+void Session::OnAuthenticated(const absl::StatusOr<engine::Authenticated>& result) {
   if (!result.ok()) {
-    LoginFailed(user, result.status());
+    LoginFailed(result.status());
     return;
   }
   user_ = *result;
@@ -222,6 +226,7 @@ void Session::OpenAccount() {
 
 void Session::LoggedIn() {
   phase_ = Phase::kAuthenticated;
+  loop_.Cancel(std::exchange(login_timer_, 0));
   connection_.SetIdleTimeout(options_.idle_timeout_ms);
   journal::Log(journal::LogLevel::kInfo, "imap_login",
                {{"user", user_.name},

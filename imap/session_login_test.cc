@@ -2,6 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <regex>
+
 #include "imap/test_dialogue.h"
 
 namespace gemel::imap {
@@ -84,6 +89,147 @@ S: * BYE Too many failed logins.
   EXPECT_TRUE(client_.connection.closed);
 }
 
+// Who guesses is slowed down by address, whether or not it waits for the answer; each failure is in the log at once.
+class GuessingTest : public SessionTest {
+ protected:
+  GuessingTest() {
+    journal::SetLogLevel(journal::LogLevel::kWarning);
+    std::filesystem::create_directories(root_);
+    EXPECT_TRUE(journal::SetLogFile(root_ + "/log"));
+  }
+  ~GuessingTest() override { journal::SetLogFile(""); }
+
+  std::vector<std::string> FailuresLogged() {
+    std::ifstream in(root_ + "/log");
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(in, line);) {
+      if (line.find("imap_login_failed") != std::string::npos) lines.push_back(line);
+    }
+    return lines;
+  }
+  std::unique_ptr<Client> Connected() {
+    auto client = Another();
+    client->Connect();
+    return client;
+  }
+  // Until it has happened, in simulated time, rounded.
+  uint64_t SecondsUntil(const std::function<bool()>& done) {
+    const uint64_t before_ms = pair_.clock.now_ms;
+    EXPECT_TRUE(pair_.RunUntil(done));
+    return (pair_.clock.now_ms - before_ms + 500) / 1000;
+  }
+  uint64_t SecondsUntilLogged(size_t failures) {
+    return SecondsUntil([&] { return FailuresLogged().size() == failures; });
+  }
+  uint64_t SecondsUntilAnswered(Client& client) {
+    return SecondsUntil([&] { return !client.connection.sent.empty(); });
+  }
+};
+INSTANTIATE_TEST_SUITE_P(, GuessingTest, ::testing::Values(kHome, 1 - kHome), NameOfArrival);
+
+TEST_P(GuessingTest, HangingUpHelpsNobody) {
+  for (size_t guess = 1; guess <= 4; ++guess) {
+    const auto client = Connected();
+    client->Write("a LOGIN ann@example.test wrong\r\n");
+    client->HangUp();
+    // What the failure before costs, although nobody waited for its answer.
+    EXPECT_EQ(SecondsUntilLogged(guess), guess - 1);
+  }
+  // Nor is it better off with all at once.
+  std::vector<std::unique_ptr<Client>> many;
+  for (int i = 0; i < 3; ++i) {
+    many.push_back(Connected());
+    many.back()->Write("a LOGIN ann@example.test wrong\r\n");
+  }
+  EXPECT_EQ(SecondsUntilLogged(5), 4);
+  EXPECT_EQ(SecondsUntilLogged(6), 5);
+  EXPECT_EQ(SecondsUntilLogged(7), 6);
+  EXPECT_EQ(SecondsUntilAnswered(*many.back()), 7);
+}
+
+TEST_P(GuessingTest, ASuccessDoesNotClearTheAddress) {
+  client_.Connect();
+  client_.Write("a LOGIN ann@example.test wrong\r\n");
+  EXPECT_EQ(SecondsUntilAnswered(client_), 1);
+  EXPECT_THAT(client_.Take(), StartsWith("a NO [AUTHENTICATIONFAILED]"));
+  client_.Write("b LOGIN bob@example.test wrong\r\n");
+  EXPECT_EQ(SecondsUntilAnswered(client_), 2);
+
+  const auto right = Connected();
+  right->LogIn();
+  const auto guesser = Connected();
+  guesser->Write("a LOGIN bob@example.test wrong\r\n");
+  EXPECT_EQ(SecondsUntilAnswered(*guesser), 3);
+  // It is known meanwhile, and need not wait.
+  const auto again = Connected();
+  guesser->Write("b LOGIN bob@example.test wrong\r\n");
+  again->Write("a LOGIN ann@example.test pass\r\n");
+  EXPECT_EQ(SecondsUntilAnswered(*again), 0);
+  EXPECT_THAT(again->Take(), StartsWith("a OK"));
+
+  // One is forgotten each minute: three of four.
+  pair_.loop.RunFor(3 * 60'000 + 10'000);
+  const auto later = Connected();
+  later->Write("a LOGIN bob@example.test wrong\r\n");
+  EXPECT_EQ(SecondsUntilAnswered(*later), 2);
+}
+
+TEST_P(GuessingTest, WhoWaitsInLineIsBounded) {
+  std::vector<std::unique_ptr<Client>> many;
+  for (int i = 0; i < 66; ++i) many.push_back(Connected());
+  for (const auto& client : many) client->Write("a LOGIN bob@example.test wrong\r\n");
+  Settle();
+  EXPECT_THAT(many.back()->Take(), StartsWith("a NO [UNAVAILABLE] "));
+  EXPECT_EQ(many.front()->Take(), "");
+}
+
+TEST_P(GuessingTest, TheFailregexOfTheManualMatches) {
+  const char* source = std::getenv("GEMEL_SOURCE");
+  std::ifstream manual(std::string(source != nullptr ? source : ".") + "/docs/operator.md");
+  std::string pattern;
+  for (std::string line; pattern.empty() && std::getline(manual, line);) {
+    const size_t at = line.find("failregex = ");
+    if (at != std::string::npos) pattern = line.substr(at + 12);
+  }
+  const size_t address = pattern.find("<ADDR>");
+  ASSERT_NE(address, std::string::npos) << "no failregex in docs/operator.md: run with GEMEL_SOURCE";
+  pattern.replace(address, 6, "([0-9a-f.:]+)");
+  client_.Connect();
+  client_.Write("a LOGIN ann@example.test wrong\r\n");
+  SecondsUntilLogged(1);
+  client_.Write("b LOGIN \"a \\\" rip=198.51.100.9 session=x\" wrong\r\n");
+  SecondsUntilLogged(2);
+  for (const std::string& line : FailuresLogged()) {
+    std::smatch match;
+    ASSERT_TRUE(std::regex_match(line, match, std::regex(pattern))) << line;
+    EXPECT_EQ(match[1], "192.0.2.7");
+  }
+}
+
+// However much it has to say.
+TEST_P(LoginTest, LoginTimeIsBounded) {
+  client_.connection.has_tls = false;
+  client_.Connect();
+  const auto seconds_to_goodbye = [this] {
+    uint64_t seconds = 0;
+    for (; seconds < 400 && !client_.connection.closed; seconds += 10) {
+      client_.Say("n NOOP\r\n");
+      pair_.loop.RunFor(10'000 - client_.settle_ms);
+    }
+    return seconds;
+  };
+  for (int i = 0; i < 20; ++i) {
+    client_.Say("n NOOP\r\n");
+    pair_.loop.RunFor(10'000);
+  }
+  // It has begun anew: nothing of before is known of the client.
+  client_.Say("b STARTTLS\r\n");
+  client_.connection.has_tls = true;
+  client_.session().OnTls();
+  EXPECT_EQ(seconds_to_goodbye(), 300);
+  EXPECT_THAT(client_.Take(), HasSubstr("* BYE Nobody logged in for too long.\r\n"));
+}
+
 TEST_P(LoginTest, NoPasswordInClear) {
   client_.connection.has_tls = false;
   EXPECT_THAT(client_.Connect(), HasSubstr("STARTTLS LOGINDISABLED]"));
@@ -119,6 +265,7 @@ TEST_P(LoginTest, TheHomeTakesOver) {
   EXPECT_THAT(answers, StartsWith("a OK [CAPABILITY IMAP4rev1"));
   EXPECT_THAT(answers, HasSubstr("b OK [READ-WRITE]"));
   EXPECT_FALSE(client_.connection.closed);
+  pair_.loop.RunFor(10 * 60'000);  // the time for logging in is over
   EXPECT_EQ(client_.Say("c NOOP\r\n"), "c OK NOOP completed.\r\n");
   ASSERT_EQ(client_.passed_on.has_value(), GetParam() != kHome);
   if (client_.passed_on) {

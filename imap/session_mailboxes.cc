@@ -20,12 +20,11 @@ void Session::SubmitAndAnswer(engine::Command command, std::string_view what) {
   });
 }
 
-// RFC 3501, 6.3.3. A trailing "/" says that children will be made; there is nothing to do for that.
+// RFC 3501, 6.3.3
 void Session::Handle(CreateCommand& command) {
   if (RefuseWrites()) return;
   auto name = DecodeName(command.mailbox);
   if (!name) return;
-  if (name->size() > 1 && name->back() == '/') name->pop_back();
   SubmitAndAnswer(engine::CreateCommand{*std::move(name)}, "Create");
 }
 
@@ -65,7 +64,7 @@ void Session::Handle(SubscribeCommand& command) {
   SubmitAndAnswer(engine::SubscribeCommand{*std::move(name), command.on}, command.on ? "Subscribe" : "Unsubscribe");
 }
 
-// RFC 3501, 6.3.10
+// RFC 3501, 6.3.10; RFC 7889, 3.1
 void Session::Handle(StatusCommand& command) {
   const engine::Mailbox* mailbox = FindMailbox(command.mailbox);
   if (mailbox == nullptr) return;
@@ -96,6 +95,10 @@ void Session::Handle(StatusCommand& command) {
       case StatusItem::kUidValidity:
         text += "UIDVALIDITY ";
         AppendNumber(mailbox->uid_validity, &text);
+        break;
+      case StatusItem::kAppendLimit:
+        text += "APPENDLIMIT ";
+        AppendNumber(options_.append_bytes_max, &text);
         break;
       case StatusItem::kUnseen:
         text += "UNSEEN ";

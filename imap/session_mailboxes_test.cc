@@ -89,7 +89,8 @@ S: b OK List completed.
 C: c LIST "Lists/" %
 S: * LIST (\Noselect \HasChildren) "/" Lists/C++
 S: c OK List completed.
-C: d LIST "" inb%
+C: d LIST "" in*
+S: * LIST (\HasNoChildren) "/" INBOX
 S: d OK List completed.
 C: e LIST "" inbox
 S: * LIST (\HasNoChildren) "/" INBOX
@@ -134,10 +135,46 @@ S: k OK Lsub completed.
 )");
 }
 
+// The first level INBOX in any case, and 8-bit patterns as names: as they are, or in modified UTF-7.
+TEST_P(MailboxesTest, PatternsAreReadAsNamesAre) {
+  for (const char* name : {"INBOX/Tea", "Work/inbox", "Entwürfe", "inboxes"}) Create(name);
+  client_.LogIn();
+  client_.Talk(R"(C: a LIST "" "inB%"
+S: * LIST (\HasChildren) "/" INBOX
+S: a OK List completed.
+C: b LIST "" inbox/t*
+S: b OK List completed.
+C: c LIST "inbox/" T*
+S: * LIST (\HasNoChildren) "/" INBOX/Tea
+S: c OK List completed.
+C: d LIST "" *iNbOx
+S: * LIST (\HasChildren) "/" INBOX
+S: d OK List completed.
+C: e LIST "" "Entwü%"
+S: * LIST (\HasNoChildren) "/" Entw&APw-rfe
+S: e OK List completed.
+C: f LIST "Entw&APw-" "%"
+S: * LIST (\HasNoChildren) "/" Entw&APw-rfe
+S: f OK List completed.
+C: g SUBSCRIBE "Entwürfe"
+S: g OK Subscribe completed.
+C: h LSUB "Entwü" *
+S: * LSUB () "/" Entw&APw-rfe
+S: h OK Lsub completed.
+C: i LSUB "" "&bad"
+S: i OK Lsub completed.
+)");
+}
+
 TEST_P(MailboxesTest, MailboxesComeAndGo) {
   client_.LogIn();
   client_.Talk(R"(C: a CREATE Work/
 S: a OK Create completed.
+C: a2 CREATE x//
+S: a2 NO [CANNOT] the mailbox name has an empty level
+C: a3 STATUS Work (APPENDLIMIT MESSAGES)
+S: * STATUS Work (APPENDLIMIT 157286400 MESSAGES 0)
+S: a3 OK Status completed.
 C: b CREATE work&AOk-
 S: b OK Create completed.
 C: c CREATE Work
@@ -155,6 +192,104 @@ S: h NO [CANNOT] ...
 C: i NAMESPACE
 S: * NAMESPACE (("" "/")) NIL NIL
 S: i OK Namespace completed.
+)");
+}
+
+// RFC 3501, 6.3.5: its messages go, INBOX and its children stay.
+TEST_P(MailboxesTest, RenameInboxMovesItsMessages) {
+  Create("INBOX/Tea");
+  Put("INBOX", kLetter, journal::kSeen);
+  Put("INBOX", kLetter);
+  Put("INBOX/Tea", kLetter);
+  client_.LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  client_.Talk(R"(C: a RENAME INBOX Old/2024
+S: * 2 EXPUNGE
+S: * 1 EXPUNGE
+S: a OK Rename completed.
+C: b LIST "" "INBOX*"
+S: * LIST (\HasChildren) "/" INBOX
+S: * LIST (\HasNoChildren) "/" INBOX/Tea
+S: b OK List completed.
+C: c LIST "" "Old*"
+S: * LIST (\HasChildren) "/" Old
+S: * LIST (\HasNoChildren) "/" Old/2024
+S: c OK List completed.
+C: d STATUS INBOX (MESSAGES UIDNEXT)
+S: * STATUS INBOX (MESSAGES 0 UIDNEXT 3)
+S: d OK Status completed.
+C: e STATUS INBOX/Tea (MESSAGES)
+S: * STATUS INBOX/Tea (MESSAGES 1)
+S: e OK Status completed.
+C: f EXAMINE Old/2024
+S: * FLAGS (\Answered \Flagged \Deleted \Seen \Draft)
+S: * OK [PERMANENTFLAGS ()] Read-only mailbox.
+S: * 2 EXISTS
+S: * 2 RECENT
+S: * OK [UNSEEN 2] First unseen.
+S: * OK [UIDVALIDITY {N}] UIDs valid
+S: * OK [UIDNEXT 3] Predicted next UID
+S: f OK [READ-ONLY] Examine completed.
+C: g FETCH 1:2 (FLAGS BODY.PEEK[TEXT])
+S: * 1 FETCH (FLAGS (\Seen \Recent) BODY[TEXT] {10}
+S: At five?
+S: )
+S: * 2 FETCH (FLAGS (\Recent) BODY[TEXT] {10}
+S: At five?
+S: )
+S: g OK Fetch completed.
+C: h RENAME INBOX Old/2024
+S: h NO [ALREADYEXISTS] ...
+)");
+  Put("INBOX", kLetter);
+  EXPECT_THAT(client_.Say("i EXAMINE INBOX\r\nj FETCH 1 UID\r\n"), HasSubstr("* 1 FETCH (UID 3)\r\n"));
+}
+
+// \Recent outlives the account in memory.
+TEST_P(MailboxesTest, WhatArrivesWhileNobodyLooksIsRecent) {
+  Put("INBOX", kLetter);
+  client_.LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  client_.Say("s LOGOUT\r\n");
+  LetGo();
+  constexpr uint64_t kForgottenMs = 3 * 60'000;
+  pair_.loop.RunFor(kForgottenMs);
+  ASSERT_TRUE(Deliver(kHome, kAnn, kLetter).ok());
+  pair_.loop.RunFor(kForgottenMs);
+  const auto client = Another();
+  client->LogIn();
+  client->Talk(R"(C: a STATUS INBOX (RECENT)
+S: * STATUS INBOX (RECENT 1)
+S: a OK Status completed.
+)");
+  client->Say("b SELECT INBOX\r\n");
+  client->Talk(R"(C: c FETCH 1:2 FLAGS
+S: * 1 FETCH (FLAGS ())
+S: * 2 FETCH (FLAGS (\Recent))
+S: c OK Fetch completed.
+)");
+}
+
+// After a start nobody knows who was told of what: but who set flags had been told of all before.
+TEST_P(MailboxesTest, AfterAStartWhatCameAfterTheLastFlaggedIsRecent) {
+  for (const journal::Flags flags : {0, 1, 0, 0}) Put("INBOX", kLetter, flags != 0 ? journal::kSeen : 0);
+  client_.LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  client_.Say("s LOGOUT\r\n");
+  LetGo();
+  pair_.loop.RunFor(10'000);
+  pair_.Kill(kHome);
+  Start(kHome);
+  ASSERT_TRUE(pair_.RunUntilQuiet());
+  const auto client = Another();
+  client->LogIn();
+  client->Say("s SELECT INBOX\r\n");
+  client->Talk(R"(C: a FETCH 1:4 FLAGS
+S: * 1 FETCH (FLAGS ())
+S: * 2 FETCH (FLAGS (\Seen))
+S: * 3 FETCH (FLAGS (\Recent))
+S: * 4 FETCH (FLAGS (\Recent))
+S: a OK Fetch completed.
 )");
 }
 

@@ -11,6 +11,8 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
+constexpr uint64_t kMinute = 60'000;
+
 class MessagesTest : public SessionTest {};
 INSTANTIATE_TEST_SUITE_P(, MessagesTest, ::testing::Values(kHome, 1 - kHome), NameOfArrival);
 
@@ -110,20 +112,74 @@ TEST_P(MessagesTest, IdleTellsAtOnce) {
   Put("INBOX", kLetter);
   Settle();
   EXPECT_EQ(client_.Take(), "* 1 EXISTS\r\n* 1 RECENT\r\n");
-  client_.session().OnTimeout();
+  pair_.loop.RunFor(kMinute * 2);
   EXPECT_EQ(client_.Take(), "* OK Still here\r\n");
   EXPECT_EQ(client_.Say("done\r\nb NOOP\r\n"), "a OK Idle completed.\r\nb OK NOOP completed.\r\n");
+  pair_.loop.RunFor(kMinute * 29);
+  EXPECT_EQ(client_.Take(), "");
+  pair_.loop.RunFor(kMinute);
+  EXPECT_THAT(client_.Take(), StartsWith("* BYE Autologout"));
 }
 
 TEST_P(MessagesTest, IdleEndsWithAutologout) {
   client_.LogIn();
   client_.Say("a IDLE\r\n");
   for (int i = 0; i < 15; ++i) {
-    client_.session().OnTimeout();
+    pair_.loop.RunFor(kMinute * 2);
     EXPECT_EQ(client_.Take(), "* OK Still here\r\n");
   }
-  client_.session().OnTimeout();
+  pair_.loop.RunFor(kMinute * 2);
   EXPECT_THAT(client_.Take(), StartsWith("* BYE Autologout"));
+  EXPECT_TRUE(client_.connection.closed);
+}
+
+// What it is to be told is kept as what has changed, not as text.
+TEST_P(MessagesTest, IdleToWhoDoesNotReadIsBounded) {
+  constexpr int kMessages = 500, kRounds = 40;
+  for (int i = 0; i < kMessages; ++i) Deliver(kHome, kAnn, kLetter).IgnoreError();
+  client_.LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  client_.Say("a IDLE\r\n");
+  client_.connection.holds_back = true;
+  std::vector<engine::Uid> all;
+  for (const engine::Message& message : Named("INBOX").messages) all.push_back(message.uid);
+  ASSERT_EQ(all.size(), kMessages);
+  const auto flag = [&](engine::FlagOp op) {
+    ASSERT_TRUE(Run(Ann(), engine::StoreFlagsCommand{Named("INBOX").id, op, journal::kFlagged, {}, all}).status.ok());
+    Settle();
+  };
+  const auto flag_often = [&] {
+    for (int i = 0; i < kRounds; ++i) flag(i % 2 == 0 ? engine::FlagOp::kAdd : engine::FlagOp::kRemove);
+    EXPECT_LT(client_.connection.unsent_max, 300 * 1024);
+  };
+  flag_often();
+  // When it reads, it learns how things are now.
+  client_.Take();
+  client_.connection.Drain();
+  Settle();
+  const std::string news = client_.Take();
+  EXPECT_THAT(news, StartsWith("* 1 FETCH (FLAGS (\\Recent))\r\n* 2 FETCH (FLAGS (\\Recent))\r\n"));
+  EXPECT_EQ(std::count(news.begin(), news.end(), '\n'), kMessages);
+  // Another command in between, and IDLE tells as before.
+  flag_often();
+  client_.Say("DONE\r\nb IDLE\r\n");
+  client_.connection.Drain();
+  client_.connection.Drain();
+  EXPECT_THAT(client_.Take(), ::testing::EndsWith("+ idling\r\n"));
+  flag(engine::FlagOp::kAdd);
+  EXPECT_THAT(client_.Take(), StartsWith("* 1 FETCH (FLAGS (\\Flagged \\Recent))"));
+}
+
+TEST_P(MessagesTest, IdleEndsForWhoTakesNothing) {
+  client_.LogIn();
+  client_.Say("a IDLE\r\n");
+  client_.connection.holds_back = true;
+  pair_.loop.RunFor(kMinute * 2);
+  EXPECT_EQ(client_.Take(), "* OK Still here\r\n");
+  client_.connection.Drain();
+  pair_.loop.RunFor(kMinute * 2);
+  EXPECT_EQ(client_.Take(), "* OK Still here\r\n");
+  pair_.loop.RunFor(kMinute * 2);
   EXPECT_TRUE(client_.connection.closed);
 }
 
@@ -148,6 +204,33 @@ TEST_P(MessagesTest, FetchEnvelopeFillsTheCache) {
   EXPECT_THAT(first, HasSubstr("BODY (\"text\" \"plain\""));
   EXPECT_TRUE(Ann().CachedStructures({Named("INBOX").messages.front().guid}).front().has_value());
   EXPECT_EQ(client_.Say("a FETCH 1 FULL\r\n"), first);
+}
+
+// Marked a little ahead of what is sent: a client that goes has not seen the rest.
+TEST_P(MessagesTest, FetchMarksSeenAsItGoes) {
+  const std::string large = kLetter + std::string(100'000, 'x') + "\n";
+  constexpr size_t kMessages = 150;
+  for (size_t i = 0; i < kMessages; ++i) Put("INBOX", large);
+  const auto seen = [this] {
+    const auto& messages = Named("INBOX").messages;
+    return std::count_if(messages.begin(), messages.end(),
+                         [](const auto& message) { return (message.flags & journal::kSeen) != 0; });
+  };
+  client_.LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  client_.connection.holds_back = true;
+  std::string got = client_.Say("a FETCH 1:* BODY[]\r\n");
+  EXPECT_EQ(seen(), 64);
+  while (client_.connection.unsent > 0) {
+    client_.connection.Drain();
+    Settle();
+    got += client_.Take();
+  }
+  EXPECT_EQ(seen(), kMessages);
+  size_t told = 0;
+  for (size_t at = 0; (at = got.find(" FLAGS (\\Seen \\Recent))\r\n", at)) != std::string::npos; ++at) ++told;
+  EXPECT_EQ(told, kMessages);
+  EXPECT_TRUE(got.ends_with("\r\na OK Fetch completed.\r\n"));
 }
 
 // A giant answer is made in slices: others run in between, and little is in memory when the client is slow.
@@ -191,6 +274,152 @@ S: * STATUS Archive (MESSAGES 5 RECENT 5 UIDNEXT 6 UIDVALIDITY {N} UNSEEN 5)
 S: d OK Status completed.
 C: e UID COPY 77 Archive
 S: e OK Copy completed.
+)");
+}
+
+// One keyword, whoever writes it how, and wherever its message goes.
+TEST_P(MessagesTest, KeywordsAreTheSameInAnyCase) {
+  for (int i = 0; i < 2; ++i) Put("INBOX", kLetter);
+  Put("Archive", kLetter);
+  client_.LogIn();
+  client_.Say("s SELECT Archive\r\n");
+  client_.Say("s STORE 1 +FLAGS.SILENT ($WORK)\r\n");
+  client_.Say("s SELECT INBOX\r\n");
+  client_.Say("s STORE 1:2 +FLAGS.SILENT ($Work)\r\n");
+  client_.Talk(R"(C: a STORE 1 +FLAGS.SILENT ($wORK)
+S: a OK Store completed.
+C: b COPY 1 Archive
+S: b OK [COPYUID {N} 1 2] Copy completed.
+C: c MOVE 2 Archive
+S: * OK [COPYUID {N} 2 3] Moved UIDs.
+S: * 2 EXPUNGE
+S: c OK Move completed.
+C: d SELECT Archive
+S: * FLAGS (\Answered \Flagged \Deleted \Seen \Draft $WORK)
+S: * OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft $WORK \*)] Flags permitted.
+S: * 3 EXISTS
+S: * 2 RECENT
+S: * OK [UNSEEN 1] First unseen.
+S: * OK [UIDVALIDITY {N}] UIDs valid
+S: * OK [UIDNEXT 4] Predicted next UID
+S: d OK [READ-WRITE] Select completed.
+C: e SEARCH KEYWORD $work
+S: * SEARCH 1 2 3
+S: e OK Search completed.
+C: f STORE 1:3 -FLAGS.SILENT ($work)
+S: f OK Store completed.
+C: g FETCH 1:3 FLAGS
+S: * 1 FETCH (FLAGS ())
+S: * 2 FETCH (FLAGS (\Recent))
+S: * 3 FETCH (FLAGS (\Recent))
+S: g OK Fetch completed.
+)");
+}
+
+// Two sessions give a new name at once: there is one of it.
+TEST_P(MessagesTest, KeywordsAreTheSameInARace) {
+  for (int i = 0; i < 2; ++i) Put("INBOX", kLetter);
+  client_.LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  const auto owned = Another();
+  Client& other = *owned;
+  other.LogIn();
+  other.Say("s SELECT INBOX\r\n");
+  client_.Write("a STORE 1 +FLAGS.SILENT (Later)\r\n");
+  other.Write("a STORE 2 +FLAGS.SILENT (LATER)\r\n");
+  Settle();
+  client_.Take();
+  EXPECT_THAT(Named("INBOX").keywords, ::testing::ElementsAre("Later"));
+  EXPECT_EQ(client_.Say("b STORE 1:2 -FLAGS.SILENT (later)\r\n"), "b OK Store completed.\r\n");
+  EXPECT_EQ(client_.Say("c FETCH 2 FLAGS\r\n"), "* 2 FETCH (FLAGS (\\Recent))\r\nc OK Fetch completed.\r\n");
+}
+
+TEST_P(MessagesTest, KeywordsOfAMailboxAreBounded) {
+  for (int i = 0; i < 2; ++i) Put("INBOX", kLetter);
+  Put("Archive", kLetter);
+  client_.LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  for (size_t i = 0; i < maildir::kMailboxKeywordsMax; i += 50) {
+    std::string flags;
+    for (size_t k = i; k < i + 50; ++k) flags += (flags.empty() ? "k" : " k") + std::to_string(k);
+    const std::string got = client_.Say("a STORE 1 FLAGS.SILENT (" + flags + ")\r\n");
+    ASSERT_THAT(got, HasSubstr("a OK Store completed."));
+    // That there may be more is said as long as it is so.
+    EXPECT_EQ(got.find(" \\*)] Flags permitted.") != std::string::npos, i + 50 < maildir::kMailboxKeywordsMax);
+  }
+  client_.Talk(R"(C: a STORE 2 +FLAGS.SILENT (one-more)
+S: a NO [LIMIT] ...
+C: b STORE 2 FLAGS.SILENT (one-more)
+S: b NO [LIMIT] ...
+C: c STORE 2 +FLAGS.SILENT (K7)
+S: c OK Store completed.
+C: d STORE 2 -FLAGS.SILENT (one-more)
+S: d OK Store completed.
+C: e APPEND INBOX (one-more) {5}
+S: e NO [LIMIT] ...
+)");
+  EXPECT_THAT(client_.Say("f APPEND INBOX (one-more) {4+}\r\na: b\r\n"), StartsWith("f NO [LIMIT] "));
+  client_.Say("s SELECT Archive\r\ns STORE 1 +FLAGS.SILENT (one-more)\r\n");
+  client_.Talk("C: g COPY 1 INBOX\nS: g NO [LIMIT] ...\n");
+  EXPECT_EQ(Named("INBOX").keywords.size(), maildir::kMailboxKeywordsMax);
+  EXPECT_EQ(Named("INBOX").messages.size(), 2);
+}
+
+TEST_P(MessagesTest, UidExpungeTakesOnlyItsSet) {
+  for (int i = 0; i < 6; ++i) Put("INBOX", kLetter, i == 3 ? 0 : journal::kDeleted);
+  client_.LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  client_.Talk(R"(C: a UID EXPUNGE 2,4:5,99
+S: * 5 EXPUNGE
+S: * 2 EXPUNGE
+S: a OK Expunge completed.
+C: b UID EXPUNGE 77
+S: b OK Expunge completed.
+C: c EXPUNGE
+S: * 4 EXPUNGE
+S: * 2 EXPUNGE
+S: * 1 EXPUNGE
+S: c OK Expunge completed.
+C: d FETCH 1:* UID
+S: * 1 FETCH (UID 4)
+S: d OK Fetch completed.
+)");
+}
+
+// In a mailbox that was made since the start everything is recent, and for SEARCH, too.
+TEST_P(MessagesTest, SearchKnowsWhatIsRecent) {
+  Create("Work");
+  Put("Work", kLetter, journal::kSeen);
+  Put("Work", kLetter);
+  client_.LogIn();
+  client_.Say("s SELECT Work\r\n");
+  client_.Talk(R"(C: a FETCH 1:2 FLAGS
+S: * 1 FETCH (FLAGS (\Seen \Recent))
+S: * 2 FETCH (FLAGS (\Recent))
+S: a OK Fetch completed.
+C: b SEARCH RECENT
+S: * SEARCH 1 2
+S: b OK Search completed.
+C: c SEARCH NEW
+S: * SEARCH 2
+S: c OK Search completed.
+C: d SEARCH OLD
+S: * SEARCH
+S: d OK Search completed.
+)");
+  Put("Work", kLetter);
+  const auto owned = Another();
+  Client& other = *owned;
+  client_.Say("n NOOP\r\n");
+  Put("Work", kLetter);
+  other.LogIn();
+  other.Say("s SELECT Work\r\n");
+  other.Talk(R"(C: a SEARCH RECENT
+S: * SEARCH 4
+S: a OK Search completed.
+C: b SEARCH OLD
+S: * SEARCH 1 2 3
+S: b OK Search completed.
 )");
 }
 

@@ -41,14 +41,8 @@ void Session::Handle(SelectCommand& command) {
                : "[READ-WRITE] Select completed.");
 }
 
-// RFC 3501, 6.4.1: nothing is ever unchecked here; as a barrier it waits for what is under way.
-void Session::Handle(CheckCommand&) {
-  if (IsReadOnly()) {
-    Ok("Check completed.");
-    return;
-  }
-  SubmitAndAnswer(engine::BarrierCommand{}, "Check");
-}
+// RFC 3501, 6.4.1: nothing is ever unchecked here.
+void Session::Handle(CheckCommand&) { Ok("Check completed."); }
 
 // Those that carry \Deleted, of all that the client knows or of `uids`.
 std::vector<engine::Uid> Session::DeletedUids(const SequenceSet* uids) const {
@@ -108,6 +102,7 @@ void Session::Handle(IdleCommand&) {
 
 void Session::OnIdleLine(std::string_view line) {
   connection_.SetIdleTimeout(options_.idle_timeout_ms);
+  telling_ = false;  // what waits for OnDrained may never be called: the next command asks for it, too
   if (EqualsIgnoringCase(line, "DONE")) {
     Ok("Idle completed.");
   } else {

@@ -3,11 +3,11 @@
 #include <utility>
 
 #include "imap/append_run.h"
+#include "imap/cursor.h"
 #include "imap/fetch_run.h"
 #include "imap/message_view.h"
 #include "imap/response.h"
 #include "imap/session_impl.h"
-#include "imap/session_keywords.h"
 
 namespace gemel::imap {
 namespace {
@@ -16,25 +16,28 @@ namespace {
 struct Before {
   engine::Uid uid = 0;
   journal::Flags flags = 0;
-  std::vector<std::string> keywords;  // sorted
+  std::vector<std::string> keywords;  // as Folded
 };
 
-std::vector<std::string> Sorted(std::vector<std::string> names) {
+// In upper case, sorted, each once: keywords are the same in any case.
+std::vector<std::string> Folded(std::vector<std::string> names) {
+  for (std::string& name : names) name = ToUpper(name);
   std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
   return names;
 }
 
-Before Applied(Before before, journal::FlagOp op, journal::Flags flags, const std::vector<std::string>& keywords) {
+Before Applied(Before before, journal::FlagOp op, journal::Flags flags, const std::vector<std::string>& given) {
+  const std::vector<std::string> keywords = Folded(given);
   switch (op) {
     case journal::FlagOp::kReplace:
       before.flags = flags;
-      before.keywords = Sorted(keywords);
+      before.keywords = keywords;
       break;
     case journal::FlagOp::kAdd:
       before.flags |= flags;
       before.keywords.insert(before.keywords.end(), keywords.begin(), keywords.end());
-      before.keywords = Sorted(std::move(before.keywords));
-      before.keywords.erase(std::unique(before.keywords.begin(), before.keywords.end()), before.keywords.end());
+      before.keywords = Folded(std::move(before.keywords));
       break;
     case journal::FlagOp::kRemove:
       before.flags = static_cast<journal::Flags>(before.flags & ~flags);
@@ -51,7 +54,7 @@ void ForgetExpectedChanges(const engine::Mailbox& mailbox, const std::vector<Bef
   for (const Before& message : expected) {
     const engine::Message* now = mailbox.Find(message.uid);
     if (now != nullptr && now->flags == message.flags &&
-        Sorted(mailbox.KeywordNames(now->keywords)) == message.keywords) {
+        Folded(mailbox.KeywordNames(now->keywords)) == message.keywords) {
       view->ForgetChange(message.uid);
     }
   }
@@ -78,7 +81,7 @@ void Session::Handle(StoreCommand& command) {
   store.mailbox = view_->id();
   store.op = command.op;
   store.flags = command.flags;
-  store.keywords = mailbox == nullptr ? command.keywords : KnownSpelling(*mailbox, std::move(command.keywords));
+  store.keywords = std::move(command.keywords);
   std::vector<Before> expected;
   for (const uint32_t number : answer.numbers) {
     const engine::Uid uid = view_->UidOf(number);
@@ -86,7 +89,7 @@ void Session::Handle(StoreCommand& command) {
     if (message == nullptr) continue;  // expunged, which the client learns when it may
     store.uids.push_back(uid);
     if (command.silent && !view_->IsChanged(uid)) {
-      expected.push_back(Applied({uid, message->flags, Sorted(mailbox->KeywordNames(message->keywords))}, store.op,
+      expected.push_back(Applied({uid, message->flags, Folded(mailbox->KeywordNames(message->keywords))}, store.op,
                                  store.flags, store.keywords));
     }
   }

@@ -28,6 +28,8 @@ inline constexpr char kLetter[] =
 // The client's end, as a string. It can hold back what is sent, as a slow client does.
 class ClientConnection : public engine::Connection {
  public:
+  explicit ClientConnection(engine::testing::TestLoop& loop) : loop_(loop) {}
+  ~ClientConnection() override { loop_.Cancel(idle_timer_); }
   void Send(std::string bytes) override {
     sent += bytes;
     unsent += holds_back ? bytes.size() : 0;
@@ -39,7 +41,19 @@ class ClientConnection : public engine::Connection {
   void ResumeReading() override { reading = true; }
   void StartTls() override { tls_started = true; }
   void CloseAfterSending() override { closed = !proxied; }  // passed on, it is the home's to close
-  void SetIdleTimeout(uint64_t) override {}
+  void SetIdleTimeout(uint64_t milliseconds) override {
+    idle_ms_ = milliseconds;
+    Arrived();
+  }
+  // Something came: idling begins anew.
+  void Arrived() {
+    loop_.Cancel(std::exchange(idle_timer_, 0));
+    if (idle_ms_ == 0 || closed) return;
+    idle_timer_ = loop_.After(idle_ms_, [this] {
+      Arrived();
+      if (!closed) on_timeout();
+    });
+  }
   void ProxyToHome(engine::ProxyHello hello, std::string already_received,
                    std::function<void(absl::Status)> then) override {
     proxy(std::move(hello), std::move(already_received), std::move(then));
@@ -63,8 +77,12 @@ class ClientConnection : public engine::Connection {
   bool reading = true, tls_started = false, closed = false, proxied = false;
   bool has_tls = true, can_tls = true, is_loopback = false;
   std::function<void(engine::ProxyHello, std::string, std::function<void(absl::Status)>)> proxy;
+  std::function<void()> on_timeout;
 
  private:
+  engine::testing::TestLoop& loop_;
+  uint64_t idle_ms_ = 0;
+  engine::TimerId idle_timer_ = 0;
   std::function<void()> on_drained_;
   const std::string address_ = "192.0.2.7";
   const std::string id_ = "test";
@@ -73,7 +91,8 @@ class ClientConnection : public engine::Connection {
 // One client of the node at `place`. Destroy it before the nodes.
 class Client {
  public:
-  Client(engine::testing::TestPair& pair, int place) : pair_(pair), place_(place) {
+  Client(engine::testing::TestPair& pair, int place) : connection(pair.loop), pair_(pair), place_(place) {
+    connection.on_timeout = [this] { session().OnTimeout(); };
     session_ = MakeSession(*pair_.nodes[place], pair_.loop, connection, {});
     connection.proxy = [this](engine::ProxyHello hello, std::string received, std::function<void(absl::Status)> then) {
       passed_on = hello;
@@ -91,9 +110,18 @@ class Client {
   }
   // Sends, lets all happen, and returns what came back.
   std::string Say(std::string_view bytes) {
-    session().OnBytes(bytes);
+    Write(bytes);
     Settle();
     return Take();
+  }
+  void Write(std::string_view bytes) {
+    connection.Arrived();
+    session().OnBytes(bytes);
+  }
+  // It goes without a word.
+  void HangUp() {
+    connection.closed = true;
+    session().OnClosed();
   }
   void LogIn() {
     Connect();
@@ -120,7 +148,7 @@ class Client {
     then(status);
     if (!status.ok()) return;
     connection.proxied = false;
-    Preauthenticated client{hello.account, kAnn, hello.tls, hello.enabled};
+    Preauthenticated client{hello.account, kAnn};
     at_home_ = MakeSession(*home, pair_.loop, connection, {}, std::move(client));
     at_home_->OnConnected();
     if (!received.empty()) at_home_->OnBytes(received);

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <memory>
 
+#include "absl/strings/match.h"
 #include "maildir/folder_names.h"
 
 namespace gemel::maildir {
@@ -15,6 +17,17 @@ template <class Messages>
 auto LowerBound(Messages& messages, Uid uid) {
   return std::lower_bound(messages.begin(), messages.end(), uid,
                           [](const Message& message, Uid wanted) { return message.uid < wanted; });
+}
+
+// Where the mailbox has a keyword; its size where it has not. States of before names were folded may hold two
+// spellings: each is found as it is written.
+size_t IndexOf(const std::vector<std::string>& keywords, const std::string& name) {
+  auto found = std::find(keywords.begin(), keywords.end(), name);
+  if (found == keywords.end()) {
+    found = std::find_if(keywords.begin(), keywords.end(),
+                         [&name](const std::string& known) { return absl::EqualsIgnoreCase(known, name); });
+  }
+  return static_cast<size_t>(found - keywords.begin());
 }
 
 // Feeds a SHA-256 with self-delimiting values, so that no two states have the same bytes.
@@ -104,9 +117,10 @@ KeywordSet Mailbox::Intern(const std::vector<std::string>& names) {
   if (names.empty()) return 0;
   std::vector<uint16_t> set;
   for (const std::string& keyword : names) {
-    auto it = std::find(keywords.begin(), keywords.end(), keyword);
-    if (it == keywords.end()) it = keywords.insert(keywords.end(), keyword);
-    set.push_back(static_cast<uint16_t>(it - keywords.begin()));
+    const size_t index = IndexOf(keywords, keyword);
+    if (index > std::numeric_limits<uint16_t>::max()) continue;
+    if (index == keywords.size()) keywords.push_back(keyword);
+    set.push_back(static_cast<uint16_t>(index));
   }
   std::sort(set.begin(), set.end());
   set.erase(std::unique(set.begin(), set.end()), set.end());
@@ -116,6 +130,12 @@ KeywordSet Mailbox::Intern(const std::vector<std::string>& names) {
   }
   keyword_sets.push_back(std::move(set));
   return static_cast<KeywordSet>(keyword_sets.size() - 1);
+}
+
+bool Mailbox::HasRoomFor(const std::vector<std::string>& names) const {
+  const auto is_new = [this](const std::string& keyword) { return IndexOf(keywords, keyword) == keywords.size(); };
+  const auto news = static_cast<size_t>(std::count_if(names.begin(), names.end(), is_new));
+  return news == 0 || keywords.size() + news <= kMailboxKeywordsMax;
 }
 
 std::vector<std::string> Mailbox::KeywordNames(KeywordSet set) const {

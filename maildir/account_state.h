@@ -26,6 +26,9 @@ using journal::ModSeq;
 using journal::SpecialUse;
 using journal::Uid;
 
+// Keywords that a mailbox takes from clients. Its FLAGS are told in one line, and its Maildir has letters for 26.
+inline constexpr size_t kMailboxKeywordsMax = 1000;
+
 // Index into Mailbox::keyword_sets; 0 is the empty set.
 using KeywordSet = uint32_t;
 
@@ -65,8 +68,11 @@ struct Mailbox {
   Message* Find(Uid uid);
   const Message* Find(Uid uid) const;
   const Message* Find(const Dot& dot) const;
-  // The sets are interned: equal sets have equal numbers. Adds names that are new.
+  // The sets are interned: equal sets have equal numbers. Adds names that are new. A name is the same in any case (RFC
+  // 9051, 2.3.2), and the mailbox spells it as when it first came: KeywordNames says how. What no index is left for is
+  // dropped; who gives commands asks HasRoomFor before it comes to that.
   KeywordSet Intern(const std::vector<std::string>& names);
+  bool HasRoomFor(const std::vector<std::string>& names) const;  // within kMailboxKeywordsMax
   std::vector<std::string> KeywordNames(KeywordSet set) const;
   // Keeps `messages` sorted and by_dot right. A UID that is there already is replaced.
   void Insert(const Message& message);

@@ -48,6 +48,29 @@ TEST(Mailbox, EqualKeywordSetsHaveEqualNumbers) {
   EXPECT_THAT(mailbox.keywords, ElementsAre("a", "b"));
 }
 
+TEST(Mailbox, KeywordsAreTheSameInAnyCase) {
+  Mailbox mailbox;
+  const KeywordSet once = mailbox.Intern({"Later"});
+  EXPECT_EQ(mailbox.Intern({"LATER"}), once);
+  EXPECT_EQ(mailbox.Intern({"later", "Later"}), once);
+  EXPECT_THAT(mailbox.keywords, ElementsAre("Later"));
+  // What was stored before they were is found as it is.
+  mailbox.keywords = {"Later", "later"};
+  EXPECT_THAT(mailbox.KeywordNames(mailbox.Intern({"later"})), ElementsAre("later"));
+}
+
+TEST(Mailbox, KeywordsThatNoIndexIsLeftForAreDropped) {
+  Mailbox mailbox;
+  for (size_t i = 0; i < kMailboxKeywordsMax - 1; ++i) mailbox.keywords.push_back("k" + std::to_string(i));
+  EXPECT_TRUE(mailbox.HasRoomFor({"K1", "new"}));
+  EXPECT_FALSE(mailbox.HasRoomFor({"new", "newer"}));
+  for (size_t i = mailbox.keywords.size(); i < 65'536; ++i) mailbox.keywords.push_back("k" + std::to_string(i));
+  EXPECT_TRUE(mailbox.HasRoomFor({"K1"}));
+  EXPECT_THAT(mailbox.KeywordNames(mailbox.Intern({"k65535"})), ElementsAre("k65535"));
+  EXPECT_THAT(mailbox.KeywordNames(mailbox.Intern({"new", "k1"})), ElementsAre("k1"));
+  EXPECT_EQ(mailbox.keywords.size(), 65'536u);
+}
+
 class DigestTest : public testing::Test {
  protected:
   DigestTest() {

@@ -277,7 +277,7 @@ class Daemon {
     };
     handlers.check_proxy = [this](const engine::ProxyHello& hello) { return node_->CheckProxy(hello); };
     handlers.make_proxied = [this](Connection& connection, const engine::ProxyHello& hello) {
-      imap::Preauthenticated client{hello.account, NameOf(hello.account), hello.tls, hello.enabled};
+      imap::Preauthenticated client{hello.account, NameOf(hello.account)};
       return imap::MakeSession(*node_, loop_, connection, imap_options_, std::move(client));
     };
     handlers.make_pairing = [this](engine::PeerConnection& connection) { return MakePairing(connection); };

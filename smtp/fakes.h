@@ -94,8 +94,7 @@ class FakeService : public engine::Service {
     ++open;
     return std::make_unique<FakeDelivery>(*this, via, std::move(sender));
   }
-  void Authenticate(std::string, std::string, std::string,
-                    std::function<void(absl::StatusOr<engine::Authenticated>)>) override {}
+  void Authenticate(engine::LoginAttempt, std::function<void(absl::StatusOr<engine::Authenticated>)>) override {}
   engine::Home HomeOf(const engine::AccountId&) const override { return engine::Home::kHere; }
   journal::Generation generation() const override { return 2; }
   void OpenAccount(const engine::AccountId&, engine::AccountListener&,
