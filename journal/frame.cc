@@ -151,9 +151,8 @@ absl::StatusOr<Frame> DecodeShipped(std::string_view shipped, std::optional<uint
 }
 
 absl::Status CheckRecords(const std::vector<Record>& records, const VectorClock& applied) {
-  constexpr size_t kClockEntryBytesMax = 26;
   std::string encoded;
-  if (applied.entries().size() >= kFrameClockBytesMax / kClockEntryBytesMax) {
+  if (applied.entries().size() >= kFrameClockOriginsMax) {
     applied.EncodeTo(&encoded);
     if (encoded.size() > kFrameClockBytesMax) {
       return absl::InvalidArgumentError("too many starts that are not closed: the clock has no room in a frame");

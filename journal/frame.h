@@ -21,6 +21,7 @@ inline constexpr uint8_t kFormatVersion = 1;
 inline constexpr size_t kFrameHeaderFixedBytes = 80;
 inline constexpr size_t kFrameHeaderBytesMax = 0xffff;  // its length has two bytes
 inline constexpr size_t kFrameClockBytesMax = kFrameHeaderBytesMax - kFrameHeaderFixedBytes - 8;
+inline constexpr size_t kFrameClockOriginsMax = kFrameClockBytesMax / 26;  // however great their seqs
 // No frame's payload is greater, packed or unpacked: a bound for memory when something else has made it.
 inline constexpr size_t kPayloadBytesMax = 8 * 1024 * 1024;
 inline constexpr size_t kShippedBytesMax = kFrameHeaderBytesMax + kPayloadBytesMax;
