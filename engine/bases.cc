@@ -84,6 +84,7 @@ absl::StatusOr<JournalPart> ReadJournalPart(journal::Disk& disk, const std::stri
   JournalPart part;
   part.begin = begin;
   part.end = end;
+  part.limit = limit;
   std::set<journal::AccountId> touched;
   GroupWalk walk([&](const std::vector<GroupMember>& group) {
     for (const auto& [frame, index] : group) {
@@ -95,6 +96,10 @@ absl::StatusOr<JournalPart> ReadJournalPart(journal::Disk& disk, const std::stri
   if (!reader.ok()) return reader.status();
   for (;;) {
     absl::StatusOr<std::optional<journal::Committed>> next = (*reader)->Next();
+    if (absl::IsDataLoss(next.status())) {
+      part.damage.emplace_back(next.status().message());
+      continue;
+    }
     if (!next.ok()) return next.status();
     if (!next->has_value()) break;
     const journal::Committed& one = **next;
@@ -109,6 +114,9 @@ absl::StatusOr<JournalPart> ReadJournalPart(journal::Disk& disk, const std::stri
   if (part.settled == 0) {
     if (walk.OpenSince(end)) return absl::UnavailableError("a letter or a command in it is not complete yet");
     part.settled = limit;
+  }
+  for (const journal::Recovered::Missing& each : (*reader)->missing()) {
+    part.missing.push_back(journal::MissingText(each));
   }
   part.accounts.assign(touched.begin(), touched.end());
   return part;
@@ -146,12 +154,13 @@ absl::Status AdvanceBases(journal::Disk& disk, const std::string& directory, con
     }
   });
   absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
-      journal::JournalReader::Open(disk, directory, part.begin, part.settled);
+      journal::JournalReader::Open(disk, directory, part.begin, part.limit);
   if (!reader.ok()) return reader.status();
   for (;;) {
     absl::StatusOr<std::optional<journal::Committed>> next = (*reader)->Next();
+    if (absl::IsDataLoss(next.status())) continue;  // the caller knows of it
     if (!next.ok()) return next.status();
-    if (!next->has_value()) break;
+    if (!next->has_value() || (*next)->begin >= part.settled) break;
     walk.Take(**next);
   }
   for (auto& [id, state] : states) {

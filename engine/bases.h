@@ -21,12 +21,15 @@ struct JournalPart {
   journal::Position end = 0;
   // No group and no body that the part began is open here: `end`, or a little behind it. Bases are as of here.
   journal::Position settled = 0;
+  journal::Position limit = 0;               // up to where it was looked for what was fetched again
   journal::VectorClock records;              // that lie in it
   std::vector<journal::AccountId> accounts;  // touched before `settled`
+  std::vector<std::string> damage;           // places that do not say what they should
+  std::vector<std::string> missing;          // records that were in them and are nowhere in the journal
 };
 
-// Reads [begin, end) and as far behind it as need be, never past `limit`. DataLoss: a frame is damaged, which the peer
-// may still mend. Unavailable: something is still open at `limit`: later.
+// Reads [begin, end) and as far behind it as need be, never past `limit`; steps over what is damaged. Unavailable:
+// something is still open at `limit`: later.
 absl::StatusOr<JournalPart> ReadJournalPart(journal::Disk& disk, const std::string& directory, journal::Position begin,
                                             journal::Position end, journal::Position limit);
 

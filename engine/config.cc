@@ -57,7 +57,7 @@ const Key kKeys[] = {
      "How often each node tells the other that it is there."},
     {"link", "peer_timeout", Kind::kMilliseconds, &Config::peer_timeout_ms, 200, 600'000, "",
      "Nothing heard for so long: the peer counts as away. At least two heartbeats."},
-    {"journal", "segment_size", Kind::kBytes, &Config::segment_bytes, kMiB, 4 * kGiB, "",
+    {"journal", "segment_size", Kind::kBytes, &Config::segment_bytes, kMiB, 2 * kGiB, "",
      "Size of one journal file. They are written full of zeros once and used again."},
     {"journal", "compression_level", Kind::kCount, &Config::zstd_level, 0, 19, "",
      "zstd level of frames; 0 compresses nothing."},

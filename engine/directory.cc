@@ -89,6 +89,8 @@ void Directory::Apply(const Dot& dot, const Record& record) {
       return other.number == begin->number && other.writer == begin->writer;
     });
     if (!known) generations_.push_back(*begin);
+  } else if (const auto* closed = std::get_if<journal::Closed>(&record.body)) {
+    closed_.Raise(closed->origin, closed->seq);
   } else if (const auto* release = std::get_if<journal::Release>(&record.body)) {
     const auto found = accounts_.find(record.account);
     if (found != accounts_.end()) {
@@ -275,6 +277,7 @@ std::string Directory::Encode() const {
   for (const auto& [name, alias] : aliases_) {
     put(alias.targets.node, Record{{}, alias.targets.time, false, AliasSet{alias.address, alias.targets.value}});
   }
+  for (const auto& [origin, seq] : closed_.entries()) put(0, Record{{}, 0, false, journal::Closed{origin, seq}});
   const uint64_t checksum = XXH3_64bits(out.data(), out.size());
   out.append(reinterpret_cast<const char*>(&checksum), sizeof checksum);
   return out;

@@ -65,6 +65,9 @@ class Directory {
   const std::map<std::string, Domain>& domains() const { return domains_; }
   const std::map<std::string, Alias>& aliases() const { return aliases_; }
   const std::vector<journal::GenerationBegin>& generations() const { return generations_; }
+  // Incarnations that are finished and that both nodes hold (or the only one there is): clocks in frames leave them
+  // out.
+  const journal::VectorClock& closed() const { return closed_; }
   // The current one; nullopt before the node's first record of the kind.
   const journal::GenerationBegin* generation() const { return generations_.empty() ? nullptr : &generations_.back(); }
 
@@ -84,7 +87,8 @@ class Directory {
   absl::StatusOr<std::vector<Target>> Resolve(std::string_view address,
                                               const std::vector<std::string>& postmasters) const;
 
-  // The whole as a checksummed file: a list of records that Apply rebuilds it from.
+  // The whole as a checksummed file: a list of records that Apply rebuilds it from. A kind of record that a program
+  // does not know of here has no effect for it.
   std::string Encode() const;
   absl::Status Decode(std::string_view bytes);   // DataLoss: damaged
   uint64_t version() const { return version_; }  // grows with every change
@@ -99,6 +103,7 @@ class Directory {
   std::map<std::string, Domain> domains_;
   std::map<std::string, Alias> aliases_;
   std::vector<journal::GenerationBegin> generations_;
+  journal::VectorClock closed_;
   uint64_t version_ = 0;
   // Found by FirstAccount since the last change: it looks at all accounts.
   mutable std::map<std::string, journal::AccountId> first_accounts_;

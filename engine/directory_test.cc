@@ -216,6 +216,19 @@ TEST_F(DirectoryTest, AHomeMovesByReleaseAndTake) {
   }
 }
 
+TEST_F(DirectoryTest, KnowsWhichIncarnationsAreClosed) {
+  const std::string before = directory_.Encode();
+  Apply(directory_, 1, 40, journal::Closed{Origin{1, 7}, 12}, {});
+  Apply(directory_, 1, 41, journal::Closed{Origin{2, 8}, 1}, {});
+  Directory read;
+  ASSERT_TRUE(read.Decode(directory_.Encode()).ok());
+  EXPECT_EQ(read.closed(), directory_.closed());
+  EXPECT_EQ(read.closed().Get(Origin{1, 7}), 12u);
+  EXPECT_EQ(read.closed().Get(Origin{2, 8}), 1u);
+  ASSERT_TRUE(read.Decode(before).ok()) << "a file of before there were any";
+  EXPECT_TRUE(read.closed().empty());
+}
+
 TEST_F(DirectoryTest, IsReadAsItWasWrittenAndDamageIsSeen) {
   const std::string bytes = directory_.Encode();
   Directory read;

@@ -239,9 +239,7 @@ void NodeImpl::AfterApplied(LiveAccount& live) {
     placing.mailbox = mailbox_id;
     placing.modseq = GiveModSeq(live);
     for (const Dot& dot : dots) placing.messages.push_back({dot, GiveUid(live, *live.state.Find(mailbox_id))});
-    std::vector<Record> records;
-    records.push_back({account->id, 0, false, std::move(placing)});
-    Create(std::move(records), nullptr);
+    Create(SplitMessages(account->id, std::move(placing)), nullptr);
   }
 }
 

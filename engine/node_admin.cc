@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/link_session.h"
 #include "engine/node_impl.h"
+#include "journal/frame.h"
 #include "maildir/utf7.h"
 
 namespace gemel::engine {
@@ -286,6 +287,13 @@ NodeStatus NodeImpl::Status() {
   status.store_backlog_items = store_->backlog_items();
   status.free_bytes = free_bytes_;
   for (const auto& [key, problem] : problems_) status.problems.push_back(problem);
+  if (frame_clock_.entries().size() > journal::kFrameClockOriginsMax / 2) {
+    status.problems.push_back(
+        {"warning",
+         absl::StrCat("there were ", frame_clock_.entries().size(),
+                      " starts of the two servers since both last had everything; each makes every frame longer"),
+         "bring the other server back, and see why they are started so often"});
+  }
   if (peer_disk_full_) {
     status.problems.push_back({"error", "the disk of the other server is full; mail is refused with a temporary error",
                                "make room there; this server takes mail again by itself"});

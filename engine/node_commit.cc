@@ -5,6 +5,7 @@
 #include "engine/link_session.h"
 #include "engine/node_impl.h"
 #include "engine/sessions.h"
+#include "journal/frame.h"
 #include "journal/log.h"
 
 namespace gemel::engine {
@@ -82,8 +83,28 @@ void NodeImpl::CheckClock() {
               "see that NTP runs on both servers; `gemel replay --until` goes by the stamps, nothing else does"});
 }
 
+// Where all has no room in a frame, what runs now: a clock that says too little only makes a start wait for the peer,
+// and Closed records can be written that make the next clocks short.
+journal::VectorClock NodeImpl::FrameClock() const {
+  if (frame_clock_.entries().size() <= journal::kFrameClockOriginsMax) return frame_clock_;
+  journal::VectorClock clock;
+  for (const journal::Origin& origin : {origin_, peer_origin_}) clock.Raise(origin, applied_.Get(origin));
+  return clock;
+}
+
 journal::Seq NodeImpl::Create(std::vector<Record> records, std::function<void(CommandResult)> done, bool grouped) {
   const size_t count = records.size();
+  if (absl::Status status = journal::CheckRecords(records, {}); !status.ok()) {
+    Log(journal::LogLevel::kError, "records_refused", {{"error", std::string(status.message())}});
+    if (done) {
+      PostSafely([done = std::move(done), status = std::move(status)] {
+        CommandResult result;
+        result.status = status;
+        done(std::move(result));
+      });
+    }
+    return 0;
+  }
   for (size_t i = 0; i < count; ++i) {
     Record& record = records[i];
     record.time = std::max(NowHlc(), directory_.LastWrite(record) + 1);  // the later word, whatever the clocks say
@@ -91,7 +112,7 @@ journal::Seq NodeImpl::Create(std::vector<Record> records, std::function<void(Co
     if (!IsMail(record)) continue;
     if (LiveAccount* live = LiveIfLoaded(record.account)) ++live->in_flight;
   }
-  const journal::Seq first = journal_->Append(std::move(records), applied_);
+  const journal::Seq first = journal_->Append(std::move(records), FrameClock());
   created_ = first + count - 1;
   if (done) {
     PendingOperation operation;
@@ -163,9 +184,11 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
 void NodeImpl::Mended(const Frame& frame) {
   Log(journal::LogLevel::kInfo, "frame_mended",
       {{"origin", journal::HexU64(frame.origin.node)}, {"first", frame.first_seq}, {"last", frame.last_seq()}});
-  std::erase_if(missing_, [&frame](const journal::Recovered::Missing& missing) {
-    return missing.origin == frame.origin && missing.first >= frame.first_seq && missing.last <= frame.last_seq();
-  });
+  for (journal::Recovered::Missing& missing : missing_) {  // they come in their order
+    const bool of_it = missing.origin == frame.origin && missing.first <= frame.last_seq();
+    if (of_it && frame.first_seq <= missing.first) missing.first = frame.last_seq() + 1;
+  }
+  std::erase_if(missing_, [](const journal::Recovered::Missing& missing) { return missing.first > missing.last; });
   if (missing_in_tail_) {
     for (size_t i = 0; i < frame.records.size(); ++i) {
       directory_.Apply(Dot{frame.origin, frame.first_seq + i}, frame.records[i]);
@@ -227,11 +250,25 @@ void NodeImpl::Fail(const absl::Status& status) {
   operations_.clear();
 }
 
-// What the peer had applied of ours it holds.
+// What the peer had applied of ours it holds. What is closed its clocks do not name any more.
 void NodeImpl::NoteApplied(const Frame& frame, bool own_node) {
+  for (const Record& record : frame.records) {
+    const auto* closed = std::get_if<journal::Closed>(&record.body);
+    if (closed != nullptr && closed->origin.node == identity_.node) shown_before_.Raise(closed->origin, closed->seq);
+  }
   if (own_node) return;
   for (const auto& [origin, seq] : frame.applied.entries()) {
     if (origin.node == identity_.node) peer_held_.Raise(origin, seq);
+  }
+}
+
+void NodeImpl::RaiseApplied(const journal::Origin& origin, journal::Seq seq) {
+  applied_.Raise(origin, seq);
+  const journal::Seq now = applied_.Get(origin);
+  if (now != 0 && directory_.closed().Get(origin) == now) {
+    frame_clock_.Remove(origin);
+  } else {
+    frame_clock_.Raise(origin, now);
   }
 }
 
@@ -291,7 +328,7 @@ void NodeImpl::ApplyFront(ApplyQueue& queue, Pass& pass) {
   // A group that its incarnation did not finish is void: nobody was told that it happened.
   if (!queue.group.empty() && queue.group.front().frame->origin != front.frame->origin) {
     for (const ApplyQueue::Grouped& grouped : queue.group) {
-      applied_.Raise(grouped.frame->origin, grouped.frame->first_seq + grouped.index);
+      RaiseApplied(grouped.frame->origin, grouped.frame->first_seq + grouped.index);
     }
     queue.group.clear();
   }
@@ -353,7 +390,7 @@ void NodeImpl::ApplyOne(const ApplyQueue::Grouped& grouped, Position group_begin
   } else {
     ApplyNodeRecord(dot, record, grouped.begin, pass);
   }
-  applied_.Raise(dot.origin, dot.seq);
+  RaiseApplied(dot.origin, dot.seq);
   if (dot.origin == origin_) {
     if (!effects.applied) {
       // Of a void command the first record says it: that of its mailbox's name.
@@ -407,7 +444,10 @@ void NodeImpl::ApplyNodeRecord(const Dot& dot, const Record& record, journal::Po
   const std::optional<uint8_t> home = account == nullptr ? std::nullopt : directory_.HomePlace(*account);
   directory_.Apply(dot, record);
   account = directory_.Find(record.account);
-  if (std::holds_alternative<journal::AccountSet>(record.body) && account != nullptr) {
+  if (const auto* closed = std::get_if<journal::Closed>(&record.body)) {
+    if (dot.origin == origin_) closing_ = false;
+    RaiseApplied(closed->origin, 0);
+  } else if (std::holds_alternative<journal::AccountSet>(record.body) && account != nullptr) {
     store_->Know(account->id, account->name);
     sweep_.push_back(account->id);
     // Both nodes have made it, and the other one's word on its home is the later.

@@ -166,6 +166,37 @@ std::string Broken(const Promises& promised, Started& after) {
   return "";
 }
 
+// The checkpoint was behind the journal's end then, and letters that came to lie before it were not replayed.
+TEST(FaultTest, ABadNewestBatchThatACheckpointCoversCostsNoLaterLetter) {
+  CrashDisk disk;
+  auto run = std::make_unique<Started>(disk, 1);
+  Script script(*run);
+  script.Play();
+  std::string last;
+  while (last.size() < 50'000) last += journal::HexU64(run->pair.random.U64());
+  ASSERT_TRUE(script.Deliver(last));
+  run->pair.loop.RunFor(2500);
+  const uint64_t end = run->node().Status().journal_end;
+  ASSERT_EQ(run->node().Status().checkpoint_position, end);
+  const std::unique_ptr<CrashDisk> image = disk.ImageOfSynced();
+  run.reset();
+  ASSERT_TRUE((*image->Open("/data/journal/segment-00000001", journal::OpenMode::kReadWrite))
+                  ->WriteAt((end & 0xffffffff) - 100, "damage")
+                  .ok());
+  run = std::make_unique<Started>(*image, 2);
+  ASSERT_TRUE(run->status.ok()) << run->status;
+  ASSERT_FALSE(run->node().Status().problems.empty());
+  EXPECT_NE(run->node().Status().problems[0].what.find("segment 1, offset"), std::string::npos);
+  Script later(*run);
+  ASSERT_TRUE(later.Deliver("some time afterwards"));
+  const std::unique_ptr<CrashDisk> killed = image->ImageOfAll();
+  run.reset();
+  run = std::make_unique<Started>(*killed, 3);
+  EXPECT_EQ(Broken(later.promised, *run), "");
+  EXPECT_EQ(Broken(script.promised, *run), "") << "and the Maildir has what the journal lost";
+  run.reset();  // before its disk
+}
+
 TEST(FaultTest, WhateverFailsNothingAcknowledgedIsLost) {
   uint64_t operations = 0;
   {

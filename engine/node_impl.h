@@ -5,6 +5,7 @@
 // store, sessions' events -> its callback, that is, the client's reply. What the peer created arrives as frames, goes
 // to the journal, and is applied as soon as it is durable here: its author had it durable before it was shipped.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <map>
@@ -51,6 +52,21 @@ struct LiveAccount {
   std::vector<std::function<void()>> waiting_for_inbox;
   uint64_t last_used_ms = 0;
 };
+
+// A record that names messages, as several (of one group) where there are too many for one: far below what the journal
+// takes.
+inline constexpr size_t kMessagesOfRecordMax = 50'000;
+template <class Body>
+std::vector<journal::Record> SplitMessages(const AccountId& account, Body body) {
+  const auto messages = std::exchange(body.messages, {});
+  std::vector<journal::Record> records;
+  for (size_t at = 0; at < messages.size(); at += kMessagesOfRecordMax) {
+    const auto begin = messages.begin() + static_cast<ptrdiff_t>(at);
+    body.messages.assign(begin, begin + static_cast<ptrdiff_t>(std::min(kMessagesOfRecordMax, messages.size() - at)));
+    records.push_back({account, 0, false, body});
+  }
+  return records;
+}
 
 // A durable frame that is not applied yet.
 struct QueuedFrame {
@@ -130,7 +146,7 @@ class NodeImpl final : public Node {
   void NoteHlc(const journal::Frame& frame);  // of the peer
   void CheckClock();
   // Queues records as one atomic group (unless `grouped` is false) and returns the first one's seq. `done` comes when
-  // all are applied; null: nobody waits.
+  // all are applied; null: nobody waits. What the journal cannot take is refused: `done` is told, and 0 returned.
   journal::Seq Create(std::vector<journal::Record> records, std::function<void(CommandResult)> done,
                       bool grouped = true);
   void ScheduleCommit();
@@ -182,12 +198,14 @@ class NodeImpl final : public Node {
   void AnswerWaiting(uint64_t wait_ms, const absl::Status& status);
   void CheckpointSoon();
   void NoteDiskFull(std::string_view why);
+  void CloseFinished();
 
   // ---- retention (node_retention.cc) ----
   void RetireSegments();
   void AdvanceNextBases(std::shared_ptr<const JournalPart> part, std::vector<AccountId> left);
   void EndRetiring(const absl::Status& status);
-  void PurgeSome();  // expunged bodies older than what is kept for recovery
+  absl::Status MayRetire(const JournalPart& part) const;  // whatever was damaged in it
+  void PurgeSome();                                       // expunged bodies older than what is kept for recovery
 
   // ---- letters that other programs put into the Maildirs (node_strangers.cc) ----
   void LookForStrangers(const AccountId& account);  // soon
@@ -243,6 +261,8 @@ class NodeImpl final : public Node {
   uint64_t directory_saved_ = 0;  // version on disk
 
   journal::VectorClock applied_;
+  journal::VectorClock frame_clock_;     // applied_ without what is closed: goes into frames
+  bool closing_ = false;                 // Closed records of ours are on their way
   journal::Seq created_ = 0;             // the last record of this incarnation, durable or not
   journal::Position committed_end_ = 0;  // of what OnCommitted has seen; the journal itself may be further
   journal::Hlc last_hlc_ = 0;
@@ -265,7 +285,8 @@ class NodeImpl final : public Node {
   std::vector<std::function<void()>> when_started_;
   std::vector<Dot> pulling_back_;  // own records that only the peer has
   bool replaying_ = false;
-  journal::VectorClock shown_before_;  // of ours, shown to clients before this start: never un-happens
+  // Of ours, shown to clients before this start, or on both disks once (closed): never un-happens.
+  journal::VectorClock shown_before_;
   uint64_t started_ms_ = 0;
   // Records in damaged frames of this journal: asked of the peer by a hello that does not claim them.
   std::vector<journal::Recovered::Missing> missing_;
@@ -288,6 +309,7 @@ class NodeImpl final : public Node {
   absl::flat_hash_set<AccountId> releasing_;                  // a Release of ours is on its way
   bool pairing_generation_ = false;                           // a Paired of ours is on its way
 
+  journal::Origin peer_origin_;  // the incarnation that was linked last
   LinkSession* link_ = nullptr;  // exchanged hellos; owned by its connection
   bool dial_running_ = false;
   uint64_t dial_backoff_ms_ = 100;
@@ -330,6 +352,8 @@ class NodeImpl final : public Node {
   struct Pass;  // one run of ApplyAll (node_commit.cc)
   void ApplyFront(ApplyQueue& queue, Pass& pass);
   void NoteApplied(const journal::Frame& frame, bool own_node);
+  void RaiseApplied(const journal::Origin& origin, journal::Seq seq);
+  journal::VectorClock FrameClock() const;
   void ApplyGroup(std::vector<ApplyQueue::Grouped>& group, Pass& pass);
   // `is_void`: of a command that another one made impossible (apply.h).
   void ApplyOne(const ApplyQueue::Grouped& grouped, journal::Position group_begin, bool is_void, Pass& pass);

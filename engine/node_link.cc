@@ -119,6 +119,7 @@ void NodeImpl::LinkUp(LinkSession& link, const Hello& hello) {
   dial_backoff_ms_ = 100;
   SolveProblem("link_refused");
   SolveProblem("peer_away");
+  peer_origin_ = {hello.node, hello.incarnation};
   peer_held_ = hello.held;  // what it was believed to hold before is forgotten
   Log(journal::LogLevel::kInfo, "link_up",
       {{"peer", journal::HexU64(hello.node)},

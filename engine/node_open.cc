@@ -91,21 +91,41 @@ absl::Status NodeImpl::OpenJournalAndStore() {
   store_ = *std::move(store);
   for (const auto& [id, account] : directory_.accounts()) store_->Know(id, account.name);
 
+  for (const auto& [origin, seq] : directory_.closed().entries()) {
+    if (origin.node == identity_.node) shown_before_.Raise(origin, seq);
+  }
   journal::JournalOptions journal_options;
   journal_options.directory = JournalDirectory();
   journal_options.zstd_level = options_.zstd_level;
   journal_options.segment_bytes = options_.segment_bytes;
+  journal_options.durable_floor = store_->last_checkpoint().position;
   journal::Recovered recovered;
   absl::StatusOr<std::unique_ptr<journal::Journal>> journal = journal::Journal::Open(disk, journal_options, &recovered);
   if (!journal.ok()) return journal.status();
   journal_ = *std::move(journal);
   if (recovered.cut_bytes > 0) {
-    Log(journal::LogLevel::kWarning, "torn_tail_cut", {{"bytes", absl::StrCat(recovered.cut_bytes)}});
+    std::string whole;
+    for (const journal::Recovered::Missing& each : recovered.cut_records) {
+      absl::StrAppend(&whole, whole.empty() ? "" : " ", journal::MissingText(each));
+    }
+    Log(journal::LogLevel::kWarning, "torn_tail_cut",
+        {{"segment", recovered.end >> 32},
+         {"offset", recovered.end & 0xffffffff},
+         {"bytes", recovered.cut_bytes},
+         {"whole_records", whole.empty() ? "none" : whole}});
   }
+  constexpr char kNobodyElse[] = "see the operator's page, \"Damaged journal\": no other server has what was there";
   for (const std::string& problem : recovered.problems) {
     Log(journal::LogLevel::kError, "journal_damaged", {{"where", problem}});
     AddProblem(absl::StrCat("journal_damaged:", problem),
-               {"error", problem, "run `gemel journal verify`; what the frame held is on the peer"});
+               {"error", problem,
+                identity_.peer ? "run `gemel journal verify`; what the frame held is on the peer" : kNobodyElse});
+  }
+  for (const journal::Recovered::Missing& each : recovered.missing) {
+    Log(journal::LogLevel::kError, "journal_records_missing", {{"records", journal::MissingText(each)}});
+    if (identity_.peer) continue;
+    AddProblem(absl::StrCat("journal_damaged:", journal::MissingText(each)),
+               {"error", absl::StrCat("the journal has lost the records ", journal::MissingText(each)), kNobodyElse});
   }
   missing_ = std::move(recovered.missing);
   committed_end_ = recovered.end;
@@ -114,11 +134,11 @@ absl::Status NodeImpl::OpenJournalAndStore() {
 
 absl::Status NodeImpl::ReplayTail() {
   const maildir::CheckpointInfo checkpoint = store_->last_checkpoint();
-  applied_ = checkpoint.applied;
+  for (const auto& [origin, seq] : checkpoint.applied.entries()) RaiseApplied(origin, seq);
   // From the directory alone (no generation yet) everything must be read again.
   const journal::Position from = directory_.generation() == nullptr ? 0 : checkpoint.position;
   absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
-      journal::JournalReader::Open(env_.disk, JournalDirectory(), from);
+      journal::JournalReader::Open(env_.disk, JournalDirectory(), from, journal_->end());
   if (!reader.ok()) return absl::IsNotFound(reader.status()) ? absl::OkStatus() : reader.status();
   replaying_ = true;
   uint64_t frames = 0, told_ms = BootMillis();

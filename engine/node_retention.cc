@@ -84,8 +84,39 @@ void NodeImpl::RetireSegments() {
     }
   }
   SolveProblem("readers");
+  if (absl::Status status = MayRetire(*oldest_part_); !status.ok()) {
+    oldest_part_ = nullptr;  // it may be mended until the next time
+    return EndRetiring(status);
+  }
+  for (const std::string& place : oldest_part_->damage) {
+    Log(LogLevel::kWarning, "damage_retired", {{"where", place}});
+  }
+  for (const std::string& records : oldest_part_->missing) {
+    Log(LogLevel::kError, "records_given_up", {{"records", records}});
+    AddProblem(
+        absl::StrCat("given_up:", records),
+        {"error",
+         absl::StrCat("records ", records, " were lost in a damaged part of the journal, which is not kept any more"),
+         "what they did may be in the Maildirs all the same; a restart takes this line away"});
+  }
   retiring_ = true;
   AdvanceNextBases(oldest_part_, oldest_part_->accounts);
+}
+
+// What is damaged in the part must be held elsewhere, as far as anybody can know. A node alone has nobody to ask.
+absl::Status NodeImpl::MayRetire(const JournalPart& part) const {
+  if (part.damage.empty() || !identity_.peer) return absl::OkStatus();
+  if (!part.missing.empty() || !missing_.empty()) {
+    return absl::DataLossError(absl::StrCat(part.damage.front(), ": the peer may still have what was there"));
+  }
+  const journal::VectorClock held = journal_->held();
+  for (const auto& [origin, seq] : peer_held_.entries()) {
+    const bool of_the_pair = origin.node == identity_.node || origin.node == identity_.peer->node;
+    if (of_the_pair && held.Get(origin) < seq) {
+      return absl::UnavailableError(absl::StrCat(part.damage.front(), ": the peer is still sending"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 void NodeImpl::AdvanceNextBases(std::shared_ptr<const JournalPart> part, std::vector<AccountId> left) {

@@ -77,7 +77,30 @@ void NodeImpl::Tick() {
     AnswerWaiting(kStalledWaitMs, absl::UnavailableError("the disk of one of the servers stands still; try again"));
   }
   SweepSome();
+  CloseFinished();
   AfterSafely(options_.heartbeat_ms, [this] { Tick(); });
+}
+
+// Incarnations that are over, and of which both nodes hold and have applied all, are closed, so that the clocks in
+// frames do not grow with each start. By place 0 only; a node alone closes its own.
+void NodeImpl::CloseFinished() {
+  if (closing_ || starting_ || stopping_ || failed_ || place() != 0 || frame_clock_.entries().size() <= 2) return;
+  if (!missing_.empty() || !pulling_back_.empty()) return;  // then `held` does not say all
+  if (identity_.peer && (link_ == nullptr || !link_->caught_up())) return;
+  const journal::VectorClock held = journal_->held();
+  std::vector<Record> records;
+  for (const auto& [origin, seq] : frame_clock_.entries()) {
+    if (origin == origin_ || held.Get(origin) != seq) continue;
+    if (identity_.peer) {
+      if (origin == peer_origin_ || peer_held_.Get(origin) != seq) continue;
+    } else if (origin.node != identity_.node) {
+      continue;
+    }
+    records.push_back({AccountId{}, 0, false, journal::Closed{origin, seq}});
+  }
+  if (records.empty()) return;
+  Log(LogLevel::kInfo, "incarnations_closed", {{"count", records.size()}});
+  closing_ = Create(std::move(records), nullptr, /*grouped=*/false) != 0;
 }
 
 // Tick takes it back when there is room again.

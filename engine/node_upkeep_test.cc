@@ -255,6 +255,59 @@ TEST_F(UpkeepTest, AClockThatWasAheadDoesNotKeepTheJournal) {
   EXPECT_EQ(ReplayUntil(1, std::nullopt).digests, node(1).Digests());
 }
 
+// What came again had no room in its old place: the place stays damaged, and all that was in it is held.
+TEST_F(UpkeepTest, ALostSegmentThatCameAgainDoesNotStopRetention) {
+  StartPair();
+  Deliver(0, "\nfirst of all\n");
+  FillSegments(3);
+  pair_.loop.RunFor(200'000);
+  pair_.Kill(0);
+  ASSERT_TRUE(std::filesystem::remove(Data(0) + "/journal/segment-00000002"));
+  for (int start = 0; start < 2; ++start) {
+    Start(0);
+    EXPECT_EQ(node(0).Status().problems.size(), start == 0 ? 1u : 0u);
+    ASSERT_TRUE(RunUntilQuiet());
+    pair_.loop.RunFor(200'000);
+    EXPECT_THAT(node(0).Status().problems, IsEmpty());
+    EXPECT_EQ(node(0).Digests(), node(1).Digests());
+    if (start == 0) pair_.Kill(0);
+  }
+  EXPECT_EQ(ReplayUntil(0, std::nullopt).digests, node(0).Digests());
+  EXPECT_EQ(Inbox(replayed_), Inbox(Data(0)));
+  FillSegments(1);
+  pair_.loop.RunFor(2 * kDayMs + kHourMs);
+  EXPECT_EQ(OldestSegment(0), node(0).Status().journal_end >> 32);
+  EXPECT_THAT(node(0).Status().problems, IsEmpty());
+  const ReplayReport report = ReplayUntil(0, std::nullopt);
+  EXPECT_THAT(report.damaged, IsEmpty());
+  EXPECT_EQ(report.digests, node(0).Digests());
+  EXPECT_EQ(Inbox(replayed_), Inbox(Data(0)));
+}
+
+TEST_F(UpkeepTest, ANodeAloneNamesWhatItLostAndThenGoesOn) {
+  Start(0);
+  ASSERT_TRUE(pair_.RunUntil([this] { return node(0).generation() == 1; }));
+  node(0).AddAccount(kAnn, "{PLAIN}pass", 0, [](absl::Status) {});
+  pair_.loop.RunFor(200'000);
+  FillSegments(2);
+  pair_.loop.RunFor(200'000);
+  pair_.Kill(0);
+  ASSERT_TRUE((*disk_->Open(Data(0) + "/journal/segment-00000001", journal::OpenMode::kReadWrite))
+                  ->WriteAt(400'000, "damage")
+                  .ok());
+  Start(0);
+  ASSERT_EQ(node(0).Status().problems.size(), 2u);
+  EXPECT_THAT(node(0).Status().problems[0].what + node(0).Status().problems[1].what,
+              HasSubstr("the journal has lost the records"));
+  pair_.loop.RunFor(kDayMs);
+  EXPECT_EQ(OldestSegment(0), 1u);
+  pair_.loop.RunFor(kDayMs + kHourMs);
+  EXPECT_GT(OldestSegment(0), 1u);
+  std::string all;
+  for (const Problem& problem : node(0).Status().problems) all += problem.what;
+  EXPECT_THAT(all, HasSubstr("which is not kept any more"));
+}
+
 TEST_F(UpkeepTest, AnExpungedLetterComesBackFromThePastUntilItIsPurged) {
   StartPair();
   Deliver(0, "Subject: precious\n\nkeep me\n");

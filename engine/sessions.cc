@@ -114,7 +114,7 @@ Records_ AccountSessionImpl::Records(const StoreFlagsCommand& command) {
   }
   if (change.messages.empty()) return std::vector<Record>();
   change.modseq = node_.GiveModSeq(live_);
-  return std::vector<Record>{Mail(std::move(change))};
+  return SplitMessages(live_.state.id, std::move(change));
 }
 
 Records_ AccountSessionImpl::Records(const ExpungeCommand& command) {
@@ -129,7 +129,7 @@ Records_ AccountSessionImpl::Records(const ExpungeCommand& command) {
   }
   if (expunge.messages.empty()) return std::vector<Record>();
   expunge.modseq = node_.GiveModSeq(live_);
-  return std::vector<Record>{Mail(std::move(expunge))};
+  return SplitMessages(live_.state.id, std::move(expunge));
 }
 
 Records_ AccountSessionImpl::Records(const CopyCommand& command) {
@@ -151,7 +151,7 @@ Records_ AccountSessionImpl::Records(const CopyCommand& command) {
     }
   }
   // Within one mailbox a MOVE gives new UIDs (RFC 6851, 3.3 leaves it to us).
-  if (!move.messages.empty()) records.push_back(Mail(std::move(move)));
+  if (command.move) return SplitMessages(live_.state.id, std::move(move));
   return records;
 }
 
@@ -238,7 +238,7 @@ Records_ AccountSessionImpl::RenameInbox(const Mailbox& inbox, const std::string
   fresh.id = made;
   fresh.uid_validity = create.uid_validity;
   for (const Message& message : inbox.messages) move.messages.push_back({message.dot, node_.GiveUid(live_, fresh)});
-  if (!move.messages.empty()) records.push_back(Mail(std::move(move)));
+  for (Record& each : SplitMessages(live_.state.id, std::move(move))) records.push_back(std::move(each));
   return records;
 }
 

@@ -279,7 +279,7 @@ void DumpFrame(const Committed& committed, DumpFormat format, const std::optiona
 absl::StatusOr<uint64_t> DumpJournal(Disk& disk, const std::string& directory, const DumpOptions& options,
                                      const std::function<void(std::string_view line)>& line) {
   absl::StatusOr<std::unique_ptr<JournalReader>> reader =
-      JournalReader::Open(disk, directory, options.from, options.until);
+      JournalReader::Open(disk, directory, options.from, options.until, ReadOrder::kAsStored);
   if (!reader.ok()) return reader.status();
   uint64_t problems = 0;
   while (true) {
@@ -344,12 +344,13 @@ absl::StatusOr<JournalStat> VerifyJournal(Disk& disk, const std::string& directo
   for (const std::string& text : recovery->problems) report(text);
   if (!deep || stat.segments == 0) return stat;
 
-  absl::StatusOr<std::unique_ptr<JournalReader>> reader = JournalReader::Open(disk, directory, 0, stat.end);
+  absl::StatusOr<std::unique_ptr<JournalReader>> reader =
+      JournalReader::Open(disk, directory, 0, stat.end, ReadOrder::kAsStored);
   if (!reader.ok()) return reader.status();
   while (true) {
     absl::StatusOr<std::optional<Committed>> next = (*reader)->Next();
     if (absl::IsDataLoss(next.status())) {
-      if (recovery->problems.empty()) report(std::string(next.status().message()));  // else said above
+      if (recovery->damage.empty()) report(std::string(next.status().message()));  // else said above, or held elsewhere
       continue;
     }
     if (absl::IsUnimplemented(next.status())) {

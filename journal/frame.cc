@@ -150,6 +150,27 @@ absl::StatusOr<Frame> DecodeShipped(std::string_view shipped, std::optional<uint
   return frame;
 }
 
+absl::Status CheckRecords(const std::vector<Record>& records, const VectorClock& applied) {
+  std::string encoded;
+  if (applied.entries().size() >= kFrameClockOriginsMax) {
+    applied.EncodeTo(&encoded);
+    if (encoded.size() > kFrameClockBytesMax) {
+      return absl::InvalidArgumentError("too many starts that are not closed: the clock has no room in a frame");
+    }
+  }
+  for (const Record& record : records) {
+    const auto* chunk = std::get_if<BodyChunk>(&record.body);
+    if (chunk != nullptr && chunk->bytes.size() <= kBodyChunkBytes) continue;
+    encoded.clear();
+    EncodeRecord(record, record.time, &encoded);
+    if (encoded.size() > kRecordBytesMax) {
+      return absl::InvalidArgumentError(std::string(RecordTypeName(record.body)) + ": a record of " +
+                                        std::to_string(encoded.size()) + " bytes is too large for the journal");
+    }
+  }
+  return absl::OkStatus();
+}
+
 struct FrameEncoder::Packer {
   explicit Packer(int level_asked) : level(level_asked), context(ZSTD_createCCtx()) {}
   ~Packer() { ZSTD_freeCCtx(context); }

@@ -19,7 +19,9 @@ namespace gemel::journal {
 inline constexpr uint8_t kFormatVersion = 1;
 // The fixed part of a frame's header; the clock and the header's checksum follow it.
 inline constexpr size_t kFrameHeaderFixedBytes = 80;
-inline constexpr size_t kFrameHeaderBytesMax = 16 * 1024;
+inline constexpr size_t kFrameHeaderBytesMax = 0xffff;  // its length has two bytes
+inline constexpr size_t kFrameClockBytesMax = kFrameHeaderBytesMax - kFrameHeaderFixedBytes - 8;
+inline constexpr size_t kFrameClockOriginsMax = kFrameClockBytesMax / 26;  // however great their seqs
 // No frame's payload is greater, packed or unpacked: a bound for memory when something else has made it.
 inline constexpr size_t kPayloadBytesMax = 8 * 1024 * 1024;
 inline constexpr size_t kShippedBytesMax = kFrameHeaderBytesMax + kPayloadBytesMax;

@@ -89,6 +89,82 @@ TEST(GoldenTest, JournalV1IsRead) {
   EXPECT_EQ(stat->records, 44u);
 }
 
+// Four segments of a node and its peer, with tips in their headers, of which the second was lost: its frames were
+// fetched again and lie at the end (README.md, "Recovery", row L).
+void WriteLostSegment(Disk& disk, const std::string& directory) {
+  constexpr Hlc kBase = HlcFromMillis(1795475701123);
+  ASSERT_TRUE(disk.MakeDirectories(directory).ok());
+  CountingRandom random;
+  JournalOptions options;
+  options.directory = directory;
+  options.zstd_level = 0;
+  options.segment_bytes = 4 * 1024;
+  options.frame_bytes_max = 1024;
+  options.random = &random;
+  absl::StatusOr<std::unique_ptr<Journal>> here = Journal::Open(disk, options, nullptr);
+  ASSERT_TRUE(here.ok()) << here.status();
+  options.directory = directory + "-peer";
+  absl::StatusOr<std::unique_ptr<Journal>> there = Journal::Open(disk, options, nullptr);
+  options.directory = directory;
+  (*here)->StartOrigin({1, 101}, 2);
+  (*there)->StartOrigin({2, 201}, 2);
+  VectorClock applied;
+  for (uint64_t i = 1; i <= 12; ++i) {
+    for (auto* from : {&here, &there}) {
+      (**from)->Append({{.account = {}, .time = kBase + i, .body = BodyChunk{.bytes = std::string(300, 'x')}}},
+                       applied);
+      const std::vector<Committed> committed = (**from)->CommitOnce(nullptr).value();
+      Journal& to = from == &here ? **there : **here;
+      to.AppendReceived(committed.at(0).frame->shipped);
+      ASSERT_TRUE(to.CommitOnce(nullptr).ok());
+      applied.Raise(committed[0].frame->origin, i);
+    }
+  }
+  here->reset();
+  ASSERT_TRUE(disk.Remove(SegmentPath(directory, 2)).ok());
+  here = Journal::Open(disk, options, nullptr);
+  ASSERT_TRUE(here.ok()) << here.status();
+  (*here)->StartOrigin({1, 102}, 2);
+  auto cursor = ShipCursor::Make(disk, **there, directory + "-peer", (*here)->held(), {});
+  const std::vector<Committed> shipped = cursor->Next(1 << 20).value();
+  for (const Committed& committed : shipped) {
+    (*here)->AppendReceived(committed.frame->shipped);
+  }
+  while ((*here)->pending_bytes() > 0) ASSERT_TRUE((*here)->CommitOnce(nullptr).ok());
+  ASSERT_TRUE(disk.RemoveTree(directory + "-peer").ok());
+  const std::vector<SegmentNumber> spares = ListSpares(disk, directory).value();
+  for (SegmentNumber spare : spares) {
+    ASSERT_TRUE(disk.Remove(SparePath(directory, spare)).ok());
+  }
+}
+
+TEST(GoldenTest, AJournalV1WhoseLostSegmentCameAgainIsRead) {
+  const std::unique_ptr<Disk> disk = MakePosixDisk();
+  const std::string directory = SourceDirectory() + "/tests/golden/journal-v1-lost-segment";
+  if (std::getenv("GEMEL_WRITE_GOLDEN") != nullptr && !disk->Stat(directory).ok()) WriteLostSegment(*disk, directory);
+  absl::StatusOr<JournalStat> stat = VerifyJournal(*disk, directory, false, nullptr, nullptr);
+  ASSERT_TRUE(stat.ok()) << stat.status();
+  EXPECT_EQ(stat->problems, 0u) << "all of it is held";
+  EXPECT_EQ(stat->held.Get({1, 101}), 12u);
+  EXPECT_EQ(stat->held.Get({2, 201}), 12u);
+  EXPECT_EQ(SegmentReader::Open(*disk, directory, 3).value()->header().tips.size(), 2u);
+  auto reader = JournalReader::Open(*disk, directory, 0);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  VectorClock given;
+  int lost = 0;
+  while (true) {
+    auto next = (*reader)->Next();
+    if (absl::IsDataLoss(next.status()) && ++lost < 3) continue;
+    ASSERT_TRUE(next.ok()) << next.status();
+    if (!*next) break;
+    EXPECT_EQ((*next)->frame->first_seq, given.Get((*next)->frame->origin) + 1) << "in the order of its origin";
+    given.Raise((*next)->frame->origin, (*next)->frame->last_seq());
+  }
+  EXPECT_EQ(lost, 1);
+  EXPECT_EQ(given, stat->held);
+  EXPECT_TRUE((*reader)->missing().empty());
+}
+
 // A clock of an origin's first frames, byte for byte: what README.md shows.
 TEST(GoldenTest, TheSmallestFrameHasTheBytesOfTheReadme) {
   const std::unique_ptr<Disk> disk = MakePosixDisk();

@@ -25,7 +25,13 @@ size_t ApproximateBytes(const Record& record) {
   if (const auto* deliver = std::get_if<Deliver>(&record.body)) {
     return kOther + deliver->trace.size() + deliver->inline_body.size();
   }
-  return kOther;
+  constexpr size_t kDot = 4;  // they come in runs
+  return std::visit(
+      [](const auto& body) {
+        if constexpr (requires { body.messages.size(); }) return kOther + kDot * body.messages.size();
+        return kOther;
+      },
+      record.body);
 }
 
 // Something queued: own records, or a frame as it was received.
@@ -109,14 +115,14 @@ class JournalImpl : public Journal {
   void PrepareReceived(Item item, std::vector<absl::Status>* rejected);
   bool PrepareRefetched(const FrameHeader& header, Prepared prepared);
   absl::Status WriteRepairs(std::vector<Prepared>* batch);
-  absl::Status Roll();
+  absl::Status Roll(uint64_t frame_bytes);
   absl::Status WriteBatch(std::vector<Prepared>* batch);
   std::vector<Committed> Publish(std::vector<Prepared> batch);
+  absl::Status RemoveUnreadable();
   void CountBytes() {  // with state_mutex_ held
     bytes_on_disk_ = store_.SpareBytes();
     for (const SegmentInfo& segment : segments_) bytes_on_disk_ += segment.segment_bytes;
   }
-  void UpdateHeld();  // with state_mutex_ held
   void RememberChain(const Origin& origin, Seq last_seq, uint64_t chain);
   size_t FrameBytesMax() const { return std::min<size_t>(options_.frame_bytes_max, options_.segment_bytes / 4); }
 
@@ -137,10 +143,10 @@ class JournalImpl : public Journal {
   std::unique_ptr<File> file_;
   std::deque<Prepared> ready_;
   std::deque<Prepared> repairs_;  // with their places; before all in ready_
-  std::vector<Gap> gaps_;
-  std::vector<Hole> holes_;  // begin moves up as they are filled
-  Tips prepared_tips_;       // durable_tips_ <= prepared_tips_: what is in ready_ goes beyond the disk
-  Tips durable_tips_;
+  std::vector<Hole> holes_;       // begin moves up as they are filled
+  // What is in ready_ and repairs_ goes beyond the disk: held_ says what is durable.
+  Tips prepared_tips_, durable_tips_;
+  std::vector<Gap> prepared_gaps_, durable_gaps_;
   std::string payload_;          // of the own frame that is being filled
   std::shared_ptr<Frame> open_;  // that frame; none: nothing begun
   size_t open_queued_bytes_ = 0;
@@ -155,25 +161,30 @@ class JournalImpl : public Journal {
 };
 
 absl::Status JournalImpl::Init(Recovered* recovered) {
+  if (options_.segment_bytes > kSegmentBytesMax) {
+    return absl::InvalidArgumentError("journal: a segment has at most " + std::to_string(kSegmentBytesMax) + " bytes");
+  }
   if (absl::Status s = disk_.MakeDirectories(options_.directory); !s.ok()) return s;
   // The directory's own name must be as durable as what is in it; its parent's is the caller's to see to.
   const size_t slash = options_.directory.find_last_of('/');
   const std::string parent = slash == 0 || slash == std::string::npos ? "/" : options_.directory.substr(0, slash);
   if (absl::Status s = disk_.SyncDirectory(parent); !s.ok()) return s;
-  absl::StatusOr<Recovery> recovery =
-      Recover(disk_, options_.directory, [this](Position, Position, const FrameHeader& header) {
+  absl::StatusOr<Recovery> recovery = Recover(
+      disk_, options_.directory,
+      [this](Position, Position, const FrameHeader& header) {
         RememberChain(header.origin, header.last_seq(), header.chain);
-      });
+      },
+      options_.durable_floor);
   if (!recovery.ok()) return recovery.status();
   if (absl::Status s = store_.Open(); !s.ok()) return s;
   segments_ = std::move(recovery->segments);
   durable_tips_ = prepared_tips_ = recovery->tips;
-  gaps_ = recovery->gaps;
+  durable_gaps_ = prepared_gaps_ = recovery->gaps;
   holes_ = recovery->holes;
   end_ = recovery->end;
-  if (segments_.empty() || SegmentOf(end_) != segments_.back().number) {
+  if (segments_.empty() || SegmentOf(end_) != segments_.back().number || end_ < options_.durable_floor) {
     // The very first start, or a last segment of which nothing can be read.
-    if (absl::Status s = Roll(); !s.ok()) return s;
+    if (absl::Status s = Roll(0); !s.ok()) return s;
   } else {
     absl::StatusOr<std::unique_ptr<File>> file =
         store_.OpenLast(SegmentOf(end_), OffsetOf(recovery->known_durable), OffsetOf(end_), recovery->cut_bytes);
@@ -182,13 +193,14 @@ absl::Status JournalImpl::Init(Recovered* recovered) {
   }
   std::lock_guard lock(state_mutex_);
   CountBytes();
-  UpdateHeld();
+  held_ = HeldClock(durable_tips_, durable_gaps_);
   recovered->held = held_;
   recovered->end = end_;
   recovered->cut_bytes = recovery->cut_bytes;
+  recovered->cut_records = std::move(recovery->cut_records);
   recovered->problems = std::move(recovery->problems);
   recovered->missing.clear();
-  for (const Gap& gap : gaps_) recovered->missing.push_back({gap.origin, gap.first, gap.last});
+  for (const Gap& gap : durable_gaps_) recovered->missing.push_back({gap.origin, gap.first, gap.last});
   return absl::OkStatus();
 }
 
@@ -259,6 +271,7 @@ absl::Status JournalImpl::Gather(std::vector<absl::Status>* rejected) {
 }
 
 // Whether `later` has applied something of another node that `earlier` had not. What is a node's own goes by its seqs.
+// What is closed is left out of `later` only, and who has applied the Closed has applied more of its creator.
 static bool SawMoreOfOthers(const VectorClock& later, const VectorClock& earlier, NodeId own) {
   for (const auto& [origin, seq] : later.entries()) {
     if (origin.node != own && earlier.Get(origin) < seq) return true;
@@ -309,10 +322,6 @@ absl::Status JournalImpl::FinishOwnFrame() {
     return absl::InternalError("journal: the incarnation of this start was used before");
   }
   if (absl::Status s = encoder_.Finish(payload_, tip.chain, open_.get()); !s.ok()) return s;
-  if (StoredBytes(open_->shipped.size()) > store_.RoomInNewSegment(durable_tips_)) {
-    return absl::InvalidArgumentError("journal: a record does not fit a segment of " +
-                                      std::to_string(options_.segment_bytes) + " bytes");
-  }
   tip = {open_->last_seq(), open_->chain};
   ready_.push_back({.frame = std::move(open_), .queued_bytes = std::exchange(open_queued_bytes_, 0)});
   open_ = nullptr;
@@ -351,27 +360,26 @@ void JournalImpl::PrepareReceived(Item item, std::vector<absl::Status>* rejected
   if (header->previous_chain != tip.chain) {
     return drop(absl::DataLossError("frame " + name + " belongs to another history of its origin"));
   }
-  if (StoredBytes(item.received.size()) > store_.RoomInNewSegment(durable_tips_)) {
-    return drop(absl::InvalidArgumentError("frame " + name + " is larger than a segment"));
-  }
   prepared_tips_[frame->origin] = {frame->last_seq(), frame->chain};
   ready_.push_back({.frame = std::make_shared<Frame>(*std::move(frame)), .queued_bytes = item.bytes});
 }
 
 // A frame that was damaged here. False: it was not.
 bool JournalImpl::PrepareRefetched(const FrameHeader& header, Prepared prepared) {
-  const auto gap = std::find_if(gaps_.begin(), gaps_.end(), [&](const Gap& g) {
+  const auto gap = std::find_if(prepared_gaps_.begin(), prepared_gaps_.end(), [&](const Gap& g) {
     return g.origin == header.origin && g.first <= header.first_seq && header.last_seq() <= g.last;
   });
-  if (gap == gaps_.end()) return false;
-  const Position behind = gap->behind;
-  if (!FillGap(header, &gaps_)) return false;
-  prepared.fills_gap = true;
+  if (gap == prepared_gaps_.end()) return false;
   const uint64_t bytes = StoredBytes(header.shipped_bytes());
-  // Any hole before the gap's next frame keeps the origin's order; the first that has room is where it was, unless
+  // Any hole between the gap's neighbours keeps the origin's order; the first that has room is where it was, unless
   // several origins' frames were lost side by side.
-  const auto hole = std::find_if(holes_.begin(), holes_.end(),
-                                 [&](const Hole& h) { return h.end <= behind && h.end - h.begin >= bytes; });
+  const auto hole = std::find_if(holes_.begin(), holes_.end(), [&](const Hole& h) {
+    return h.begin >= gap->after && h.end <= gap->behind && h.end - h.begin >= bytes;
+  });
+  // What goes behind the newest takes the rest of its gap along.
+  const Position end = hole == holes_.end() ? UINT64_MAX : hole->begin + bytes;
+  if (!FillGap(header, end, &prepared_gaps_)) return false;
+  prepared.fills_gap = true;
   if (hole == holes_.end()) {
     ready_.push_back(std::move(prepared));
     return true;
@@ -405,17 +413,18 @@ absl::Status JournalImpl::WriteRepairs(std::vector<Prepared>* batch) {
   return absl::OkStatus();
 }
 
-// Goes on in a new segment. Everything in the old one is durable.
-absl::Status JournalImpl::Roll() {
+// Goes on in a new segment, with room for a frame of `frame_bytes`. Everything in the old one is durable.
+absl::Status JournalImpl::Roll(uint64_t frame_bytes) {
   SegmentHeader header{.number = SegmentOf(end_) + 1,
                        .segment_bytes = options_.segment_bytes,
                        .previous_end = end_,
                        .salt = (options_.random != nullptr ? *options_.random : SystemRandom()).U64(),
                        .tips = durable_tips_};
+  const uint64_t first = EncodeSegmentHeader(header).size();
+  header.segment_bytes = std::max(header.segment_bytes, first + frame_bytes);
   absl::StatusOr<std::unique_ptr<File>> file = store_.Begin(header);
   if (!file.ok()) return file.status();
   file_ = *std::move(file);
-  const uint64_t first = EncodeSegmentHeader(header).size();
   std::lock_guard lock(state_mutex_);
   end_ = PositionOf(header.number, first);
   segments_.push_back({.number = header.number,
@@ -432,8 +441,9 @@ absl::Status JournalImpl::Roll() {
 absl::Status JournalImpl::WriteBatch(std::vector<Prepared>* batch) {
   if (!repairs_.empty()) return WriteRepairs(batch);  // a commit of their own, so that an error loses nothing else
   if (ready_.empty()) return absl::OkStatus();
-  if (OffsetOf(end_) + StoredBytes(ready_.front().frame->shipped.size()) > segments_.back().segment_bytes) {
-    if (absl::Status s = Roll(); !s.ok()) return s;
+  const uint64_t first_bytes = StoredBytes(ready_.front().frame->shipped.size());
+  if (OffsetOf(end_) + first_bytes > segments_.back().segment_bytes) {
+    if (absl::Status s = Roll(first_bytes); !s.ok()) return s;
   }
   const SegmentInfo& segment = segments_.back();
   const Position synced_to = end_;
@@ -468,16 +478,23 @@ std::vector<Committed> JournalImpl::Publish(std::vector<Prepared> batch) {
   size_t bytes = 0;
   {
     std::lock_guard lock(state_mutex_);
+    bool gaps = !durable_gaps_.empty();
     for (Prepared& prepared : batch) {
       const Frame& frame = *prepared.frame;
-      if (!prepared.fills_gap) durable_tips_[frame.origin] = {frame.last_seq(), frame.chain};
+      if (prepared.fills_gap) {
+        FillGap(DecodeFrameHeader(frame.shipped).value(), prepared.end, &durable_gaps_);
+        gaps = true;
+      } else {
+        durable_tips_[frame.origin] = {frame.last_seq(), frame.chain};
+        if (!gaps) held_.Raise(frame.origin, frame.last_seq());
+      }
       RememberChain(frame.origin, frame.last_seq(), frame.chain);
       bytes += prepared.queued_bytes;
       out.push_back({std::move(prepared.frame), prepared.begin, prepared.end, prepared.fills_gap});
     }
     end_ = std::max(end_, out.back().end);
     segments_.back().end_offset = OffsetOf(end_);
-    UpdateHeld();
+    if (gaps) held_ = HeldClock(durable_tips_, durable_gaps_);
   }
   {
     std::lock_guard lock(queue_mutex_);
@@ -485,13 +502,6 @@ std::vector<Committed> JournalImpl::Publish(std::vector<Prepared> batch) {
   }
   store_.PrepareSpare(OffsetOf(end_), segments_.back().segment_bytes);
   return out;
-}
-
-void JournalImpl::UpdateHeld() {
-  Recovery recovery;
-  recovery.tips = durable_tips_;
-  recovery.gaps = gaps_;
-  held_ = recovery.held();
 }
 
 void JournalImpl::RememberChain(const Origin& origin, Seq last_seq, uint64_t chain) {
@@ -536,6 +546,7 @@ std::optional<uint64_t> JournalImpl::ChainAt(const Origin& origin, Seq seq) cons
 
 absl::Status JournalImpl::Retire(Position position) {
   std::lock_guard commit_lock(commit_mutex_);
+  bool any = false;
   while (segments_.size() > 1 && PositionOf(segments_.front().number, segments_.front().end_offset) <= position) {
     const SegmentInfo& oldest = segments_.front();
     // One after the other, each durable before the next: a hole in the numbers is damage, never a retirement.
@@ -545,9 +556,24 @@ absl::Status JournalImpl::Retire(Position position) {
     CountBytes();
     // What was damaged there is as far gone as what was whole.
     const Position kept = PositionOf(segments_.front().number, segments_.front().first_offset);
-    std::erase_if(gaps_, [kept](const Gap& gap) { return gap.behind <= kept; });
+    for (std::vector<Gap>* gaps : {&prepared_gaps_, &durable_gaps_}) {
+      std::erase_if(*gaps, [kept](const Gap& gap) { return gap.behind <= kept; });
+    }
     std::erase_if(holes_, [kept](const Hole& hole) { return hole.end <= kept; });
-    UpdateHeld();
+    held_ = HeldClock(durable_tips_, durable_gaps_);
+    any = true;
+  }
+  return any ? RemoveUnreadable() : absl::OkStatus();
+}
+
+// Segments that could not be read go with those before them.
+absl::Status JournalImpl::RemoveUnreadable() {
+  absl::StatusOr<std::vector<SegmentNumber>> numbers = ListSegments(disk_, options_.directory);
+  if (!numbers.ok()) return numbers.status();
+  for (const SegmentNumber number : *numbers) {
+    if (number >= segments_.front().number) break;
+    if (absl::Status s = disk_.Remove(SegmentPath(options_.directory, number)); !s.ok()) return s;
+    if (absl::Status s = disk_.SyncDirectory(options_.directory); !s.ok()) return s;
   }
   return absl::OkStatus();
 }

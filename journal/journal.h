@@ -40,25 +40,35 @@ struct Frame {
   Seq last_seq() const { return first_seq + count - 1; }
 };
 
+// An offset in a segment takes 32 bits of a position: room enough, with the longest frame behind.
+inline constexpr uint64_t kSegmentBytesMax = 2ull * 1024 * 1024 * 1024;
+// Of one record as stored: its frame must fit a message of the link.
+inline constexpr size_t kRecordBytesMax = 4 * 1024 * 1024;
+
 struct JournalOptions {
   std::string directory;                         // absolute; made, with parents, if missing
   int zstd_level = 1;                            // 0: none
-  uint64_t segment_bytes = 64ull * 1024 * 1024;  // zero-filled when made, recycled when retired
-  size_t frame_bytes_max = 1024 * 1024;          // of uncompressed payload; a record never spans frames
-  Random* random = nullptr;                      // for the segments' salts; nullptr: the system's
+  uint64_t segment_bytes = 64ull * 1024 * 1024;  // zero-filled when made, recycled when retired; longer for one frame
+  // All before it was durable once, whatever the files say: what is not whole there is damaged, and no position below
+  // is given again.
+  Position durable_floor = 0;
+  size_t frame_bytes_max = 1024 * 1024;  // of uncompressed payload; a record never spans frames
+  Random* random = nullptr;              // for the segments' salts; nullptr: the system's
 };
 
 struct Recovered {
   VectorClock held;                   // everything on this disk
   Position end = 0;                   // where the next frame goes
-  uint64_t cut_bytes = 0;             // torn tail that was cut
   std::vector<std::string> problems;  // damaged frames, each with segment, offset and what to do
   struct Missing {
     Origin origin;
     Seq first = 0;
     Seq last = 0;
+    bool operator==(const Missing&) const = default;
   };
-  std::vector<Missing> missing;  // records in damaged frames: AppendReceived of what the peer ships mends them
+  uint64_t cut_bytes = 0;            // torn tail that was cut, from `end` on
+  std::vector<Missing> cut_records;  // in frames of it that were whole
+  std::vector<Missing> missing;      // records in damaged frames: AppendReceived of what the peer ships mends them
 };
 
 struct Committed {
@@ -80,7 +90,8 @@ class Journal {
   virtual void SetGeneration(Generation generation) = 0;  // for frames from now on
 
   // Queues own records for the next commit and returns the seq of the first. Records of one call stay in this order
-  // but may fall into several frames. `applied` is the creator's applied clock at this moment.
+  // but may fall into several frames. `applied` is the creator's applied clock at this moment, without what is closed.
+  // Both must have passed CheckRecords: what does not fit a frame makes the commit fail for ever.
   virtual Seq Append(std::vector<Record> records, const VectorClock& applied) = 0;
   // Queues a frame as the peer shipped it. It is verified in CommitOnce.
   virtual void AppendReceived(std::string shipped) = 0;
@@ -107,16 +118,31 @@ class Journal {
   virtual uint64_t BytesFrom(Position position) const = 0;  // of what is kept, from there to end()
 };
 
+// What Append takes. InvalidArgument: a record is larger than kRecordBytesMax, or the clock than a frame has room for.
+absl::Status CheckRecords(const std::vector<Record>& records, const VectorClock& applied);
+
+enum class ReadOrder {
+  // Frames that were damaged, fetched again and had no room in their old place come where they were: each origin's
+  // records in their order. They have the position of that place, and no length.
+  kMended,
+  kAsStored,
+};
+
 // Reads what is durable, in journal order, from a position on. Also offline, beside no writer.
 class JournalReader {
  public:
   // `until` 0: to the durable end as found on disk.
   static absl::StatusOr<std::unique_ptr<JournalReader>> Open(Disk& disk, const std::string& directory, Position from,
-                                                             Position until = 0);
+                                                             Position until = 0, ReadOrder order = ReadOrder::kMended);
   virtual ~JournalReader() = default;
   // nullopt at the end. DataLoss names segment and offset of a damaged frame; the next call goes on behind it.
   virtual absl::StatusOr<std::optional<Committed>> Next() = 0;
+  // kMended: records that were in damaged places passed so far, and are nowhere up to `until`.
+  virtual const std::vector<Recovered::Missing>& missing() const = 0;
 };
+
+// "node/incarnation:5-7", for messages.
+std::string MissingText(const Recovered::Missing& missing);
 
 // What a peer that holds `theirs` lacks, in an order that keeps each origin's frames in sequence. Reads at most
 // about `bytes_max` at a time, so that a long catch-up is bounded in memory. Only what is durable here.

@@ -271,6 +271,59 @@ TEST(JournalTest, AFullDiskKeepsTheQueueAndTriesAgain) {
   EXPECT_EQ(ReadAll(disk).size(), static_cast<size_t>(committed) + 1);
 }
 
+TEST(JournalTest, ARecordLongerThanASegmentGetsOneOfItsOwn) {
+  CrashDisk disk;
+  auto options = SmallOptions();
+  options.zstd_level = 0;
+  auto journal = OpenJournal(disk, nullptr, options);
+  journal->StartOrigin(kHere, 1);
+  CrashDisk peer_disk;
+  auto peer = OpenJournal(peer_disk, nullptr, options);
+  peer->StartOrigin(kThere, 1);
+  for (const size_t bytes : {size_t{10}, size_t{300'000}, size_t{10}, kRecordBytesMax - 1000}) {
+    const std::vector<Record> records{Letter(std::string(bytes, 'a'))};
+    ASSERT_TRUE(CheckRecords(records, {}).ok());
+    journal->Append(records, {});
+    for (const Committed& committed : Commit(*journal)) peer->AppendReceived(committed.frame->shipped);
+    Commit(*peer);
+  }
+  for (CrashDisk* each : {&disk, &peer_disk}) {
+    Recovered recovered;
+    const auto reopened = OpenJournal(*each, &recovered, options);
+    EXPECT_TRUE(recovered.problems.empty());
+    EXPECT_EQ(recovered.held.Get(kHere), 4u);
+    EXPECT_EQ(ReadAll(*each).size(), 4u);
+    EXPECT_TRUE(reopened->Retire(reopened->end()).ok());
+  }
+}
+
+TEST(JournalTest, WhatIsTooLargeIsToldBeforeItIsAppended) {
+  FlagsChange change;
+  change.messages.assign(50'000, Dot{kHere, 0});
+  for (size_t i = 0; i < change.messages.size(); ++i) change.messages[i] = Dot{{i % 7, i}, i << 40};
+  const Record large{.account = AccountIdOf("ann@example.test"), .time = kBase, .body = change};
+  EXPECT_TRUE(CheckRecords({large}, {}).ok()) << "50,000 messages fit, however far they lie apart";
+  EXPECT_TRUE(absl::IsInvalidArgument(CheckRecords({Letter(std::string(kRecordBytesMax, 'a'))}, {})));
+  VectorClock clock;
+  for (uint64_t incarnation = 0; incarnation < 2600; ++incarnation) clock.Raise({1, incarnation}, UINT32_MAX);
+  EXPECT_TRUE(CheckRecords({Letter("a")}, clock).ok());
+  CrashDisk disk;
+  auto journal = OpenJournal(disk);
+  journal->StartOrigin(kHere, 1);
+  journal->Append({Letter("a")}, clock);
+  EXPECT_EQ(Commit(*journal).size(), 1u);
+  EXPECT_EQ(ReadAll(disk)[0].frame->applied, clock);
+  for (uint64_t incarnation = 0; incarnation < 4000; ++incarnation) clock.Raise({2, incarnation}, 1);
+  EXPECT_TRUE(absl::IsInvalidArgument(CheckRecords({Letter("a")}, clock)));
+}
+
+TEST(JournalTest, ASegmentLongerThanAPositionHasRoomForIsRefused) {
+  CrashDisk disk;
+  auto options = SmallOptions();
+  options.segment_bytes = kSegmentBytesMax + 1;
+  EXPECT_TRUE(absl::IsInvalidArgument(Journal::Open(disk, options, nullptr).status()));
+}
+
 TEST(JournalTest, AFailedSyncIsFinal) {
   CrashDisk disk;
   auto journal = OpenJournal(disk);

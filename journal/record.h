@@ -36,7 +36,8 @@ struct Start {
   std::string version;      // of the program, for people
   bool operator==(const Start&) const = default;
 };
-// Both nodes hold all of a finished incarnation: clocks may drop it. Reserved (docs/decisions.md, 12).
+// Both nodes hold all of a finished incarnation: the clocks of frames that cover this leave it out (docs/decisions.md,
+// 15).
 struct Closed {
   Origin origin;
   Seq seq = 0;

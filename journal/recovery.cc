@@ -34,7 +34,9 @@ const RecoveryRow& Decide(const RecoveryInput& input) {
   return *row;  // recovery_test.cc: exactly one row fits each input
 }
 
-VectorClock Recovery::held() const {
+VectorClock Recovery::held() const { return HeldClock(tips, gaps); }
+
+VectorClock HeldClock(const Tips& tips, const std::vector<Gap>& gaps) {
   VectorClock clock;
   for (const auto& [origin, tip] : tips) {
     Seq seq = tip.seq;
@@ -67,13 +69,25 @@ AtPlace Classify(const Look& look, Recovery* recovery) {
     return look.header.previous_chain == tip.chain ? AtPlace::kContinues : AtPlace::kConflicts;
   }
   if (look.header.first_seq > tip.seq) return AtPlace::kAhead;
-  const bool fills = GapOf(look.header, &recovery->gaps) != recovery->gaps.end();
+  const bool fills = !recovery->whole || GapOf(look.header, &recovery->gaps) != recovery->gaps.end();
   return fills ? AtPlace::kFills : AtPlace::kConflicts;
 }
 
-void ReportHole(Position begin, Position end, std::string_view why, Recovery* recovery) {
-  recovery->problems.push_back(PlaceText(begin) + ": " + std::to_string(end - begin) + " damaged bytes (" +
-                               std::string(why) + "); the records in them must come from the peer");
+// `look`: where the damage begins.
+void ReportHole(Position begin, Position end, const Look& look, std::string why, Recovery* recovery) {
+  Damage damage{begin, end, "", std::nullopt, false};
+  damage.text = PlaceText(begin) + ": " + std::to_string(end - begin) + " damaged bytes (";
+  std::string records = "the records in them";
+  if (look.found == Look::Found::kDamaged) {
+    why = std::string(look.why.message());
+    // A good header tells what the payload was.
+    if (absl::StatusOr<FrameHeader> header = DecodeFrameHeader(look.shipped); header.ok()) {
+      damage.last = Dot{header->origin, header->last_seq()};
+      records = "records " + MissingText({header->origin, header->first_seq, header->last_seq()});
+    }
+  }
+  damage.text += why + "); " + records + " must come from the peer";
+  recovery->damage.push_back(std::move(damage));
   if (!recovery->holes.empty() && recovery->holes.back().end == begin) {
     recovery->holes.back().end = end;
   } else {
@@ -99,26 +113,39 @@ absl::StatusOr<uint64_t> DurableOffset(SegmentReader& reader) {
   }
 }
 
-void TakeFrame(const FrameHeader& header, Position begin, Recovery* recovery) {
-  Tip& tip = recovery->tips[header.origin];
-  if (header.first_seq <= tip.seq) {
-    FillGap(header, &recovery->gaps);
+void NoteCut(const FrameHeader& header, Recovery* recovery) {
+  for (Recovered::Missing& run : recovery->cut_records) {
+    if (run.origin != header.origin || run.last + 1 != header.first_seq) continue;
+    run.last = header.last_seq();
     return;
   }
+  recovery->cut_records.push_back({header.origin, header.first_seq, header.last_seq()});
+}
+
+void TakeFrame(const FrameHeader& header, Position begin, Position end, Recovery* recovery) {
+  Tip& tip = recovery->tips[header.origin];
+  if (header.first_seq <= tip.seq) {
+    FillGap(header, end, &recovery->gaps);
+    recovery->refetched.emplace_back(Dot{header.origin, header.last_seq()}, end - begin);
+    return;
+  }
+  Position& tip_end = recovery->tip_ends[header.origin];
   if (header.first_seq > tip.seq + 1) {
     recovery->gaps.push_back(
-        {header.origin, tip.seq + 1, header.first_seq - 1, tip.chain, header.previous_chain, begin});
+        {header.origin, tip.seq + 1, header.first_seq - 1, tip.chain, header.previous_chain, tip_end, begin});
   }
   tip = {header.last_seq(), header.chain};
+  tip_end = end;
 }
 
 }  // namespace
 
-bool FillGap(const FrameHeader& header, std::vector<Gap>* gaps) {
+bool FillGap(const FrameHeader& header, Position end, std::vector<Gap>* gaps) {
   const auto gap = GapOf(header, gaps);
   if (gap == gaps->end()) return false;
   gap->first = header.last_seq() + 1;
   gap->chain_before = header.chain;
+  gap->after = end;
   if (gap->first > gap->last) gaps->erase(gap);
   return true;
 }
@@ -132,6 +159,9 @@ absl::Status ScanSegment(SegmentReader& reader, std::optional<uint64_t> sealed_e
     absl::StatusOr<uint64_t> offset = DurableOffset(reader);
     if (!offset.ok()) return offset.status();
     durable = *offset;
+    if (SegmentOf(recovery->durable_floor) == number) {
+      durable = std::min(limit, std::max(durable, OffsetOf(recovery->durable_floor)));
+    }
   }
   recovery->known_durable = PositionOf(number, durable);
   uint64_t at = reader.first_offset();
@@ -157,19 +187,20 @@ absl::Status ScanSegment(SegmentReader& reader, std::optional<uint64_t> sealed_e
     const RecoveryRow& row = Decide(input);
     switch (row.action) {
       case RecoveryAction::kTake:
-        TakeFrame(look->header, PositionOf(number, at), recovery);
+        TakeFrame(look->header, PositionOf(number, at), PositionOf(number, look->end), recovery);
         if (frame) frame(PositionOf(number, at), PositionOf(number, look->end), look->header);
         at = look->end;
         continue;
       case RecoveryAction::kReportHole: {
-        const uint64_t end = look->end != 0 ? look->end : behind.value_or(limit);
-        const std::string why = look->found == Look::Found::kDamaged ? std::string(look->why.message()) : row.why;
-        ReportHole(PositionOf(number, at), PositionOf(number, end), why, recovery);
+        // What was never known to be durable is no damage.
+        const uint64_t end = look->end != 0 ? look->end : std::min(durable, behind.value_or(durable));
+        ReportHole(PositionOf(number, at), PositionOf(number, end), *look, row.why, recovery);
         at = end;
         continue;
       }
       case RecoveryAction::kCut: {
         uint64_t last = look->end != 0 ? look->end : at;
+        if (look->found == Look::Found::kFrame) NoteCut(look->header, recovery);
         for (uint64_t from = at + kFrameAlignBytes;;) {
           absl::StatusOr<std::optional<uint64_t>> more = reader.FindEnvelope(from, limit);
           if (!more.ok()) return more.status();
@@ -177,6 +208,7 @@ absl::Status ScanSegment(SegmentReader& reader, std::optional<uint64_t> sealed_e
           absl::StatusOr<Look> torn = reader.LookAt(**more, limit);
           if (!torn.ok()) return torn.status();
           last = std::max(last, torn->end);
+          if (torn->found == Look::Found::kFrame) NoteCut(torn->header, recovery);
           from = **more + kFrameAlignBytes;
         }
         recovery->cut_bytes = std::min(last, limit) - at;
@@ -199,10 +231,14 @@ absl::Status ScanSegment(SegmentReader& reader, std::optional<uint64_t> sealed_e
 
 namespace {
 
-// A segment whose file or header is gone: its frames are missing, and what they were the next header tells.
-void ReportLostSegment(SegmentNumber number, std::string_view why, Recovery* recovery) {
-  recovery->problems.push_back("segment " + std::to_string(number) + ": " + std::string(why) +
-                               "; the records in it must come from the peer");
+// A segment whose file or header is gone: its frames are missing, and what they were the next header tells, unless
+// that was made when it was lost already (`told`).
+void ReportLostSegment(SegmentNumber number, std::string_view why, bool told, Recovery* recovery) {
+  const Position place = PositionOf(number, 0);
+  recovery->damage.push_back(
+      {place, place,
+       "segment " + std::to_string(number) + ": " + std::string(why) + "; the records in it must come from the peer",
+       std::nullopt, told});
   recovery->holes.push_back({PositionOf(number, 0), PositionOf(number, 0)});
 }
 
@@ -210,23 +246,63 @@ void ReportLostSegment(SegmentNumber number, std::string_view why, Recovery* rec
 void CatchUpWithHeader(const SegmentHeader& header, bool first, Recovery* recovery) {
   for (const auto& [origin, newest] : header.tips) {
     Tip& tip = recovery->tips[origin];
+    Position& tip_end = recovery->tip_ends[origin];
     if (newest.seq <= tip.seq) continue;
     if (!first) {
       recovery->gaps.push_back(
-          {origin, tip.seq + 1, newest.seq, tip.chain, newest.chain, PositionOf(header.number, 0)});
+          {origin, tip.seq + 1, newest.seq, tip.chain, newest.chain, tip_end, PositionOf(header.number, 0)});
     }
     tip = newest;
+    tip_end = 0;
   }
+}
+
+// Damage is a problem unless all that was there is held: it was fetched again, and had no room in its old place. Where
+// no header tells what was there, the bytes do: no gap is left, and what filled them is just as long as the holes.
+void ReportDamage(Recovery* recovery) {
+  const VectorClock held = recovery->held();
+  uint64_t unknown_bytes = 0, refetched_bytes = 0;
+  for (const Damage& damage : recovery->damage) unknown_bytes += damage.last ? 0 : damage.end - damage.begin;
+  for (const auto& [last, bytes] : recovery->refetched) {
+    const bool known = std::any_of(recovery->damage.begin(), recovery->damage.end(),
+                                   [&last](const Damage& damage) { return damage.last == last; });
+    refetched_bytes += known ? 0 : bytes;
+  }
+  const auto is_held = [&](const Damage& damage) {
+    if (damage.last) return held.Covers(*damage.last);
+    if (damage.end > damage.begin) return recovery->gaps.empty() && unknown_bytes == refetched_bytes;
+    return damage.told && std::none_of(recovery->gaps.begin(), recovery->gaps.end(),
+                                       [&damage](const Gap& gap) { return gap.behind > damage.begin; });
+  };
+  for (const Damage& damage : recovery->damage) {
+    if (!is_held(damage)) recovery->problems.push_back(damage.text);
+  }
+}
+
+// The newest segments are gone, with all that says so.
+void EndBelowFloor(Recovery* recovery) {
+  if (SegmentOf(recovery->end) >= SegmentOf(recovery->durable_floor)) return;
+  ReportLostSegment(SegmentOf(recovery->durable_floor), "a checkpoint knows of it, and its file is missing", false,
+                    recovery);
+  recovery->end = PositionOf(SegmentOf(recovery->durable_floor), 0);
+  recovery->cut_bytes = 0;
+  recovery->cut_records.clear();
 }
 
 }  // namespace
 
 absl::StatusOr<Recovery> Recover(Disk& disk, const std::string& directory,
-                                 const std::function<void(Position, Position, const FrameHeader&)>& frame) {
+                                 const std::function<void(Position, Position, const FrameHeader&)>& frame,
+                                 Position durable_floor) {
   absl::StatusOr<std::vector<SegmentNumber>> numbers = ListSegments(disk, directory);
   if (!numbers.ok()) return numbers.status();
   Recovery recovery;
-  if (numbers->empty()) return recovery;
+  recovery.durable_floor = durable_floor;
+  if (numbers->empty()) {
+    EndBelowFloor(&recovery);
+    ReportDamage(&recovery);
+    return recovery;
+  }
 
   std::map<SegmentNumber, Position> previous_ends;  // of the segments that can be read
   for (SegmentNumber number : *numbers) {
@@ -242,7 +318,9 @@ absl::StatusOr<Recovery> Recover(Disk& disk, const std::string& directory,
   }
   for (SegmentNumber number = numbers->front(); number <= numbers->back(); ++number) {
     if (!previous_ends.contains(number)) {
-      ReportLostSegment(number, "its file is missing, or both copies of its header are damaged", &recovery);
+      const auto next = previous_ends.find(number + 1);
+      const bool told = next != previous_ends.end() && OffsetOf(next->second) > 0;
+      ReportLostSegment(number, "its file is missing, or both copies of its header are damaged", told, &recovery);
       recovery.end = PositionOf(number, 0);
       continue;
     }
@@ -258,8 +336,11 @@ absl::StatusOr<Recovery> Recover(Disk& disk, const std::string& directory,
       if (next != previous_ends.end()) sealed_end = OffsetOf(next->second);
     }
     recovery.cut_bytes = 0;
+    recovery.cut_records.clear();
     if (absl::Status s = ScanSegment(reader, sealed_end, frame, &recovery); !s.ok()) return s;
   }
+  EndBelowFloor(&recovery);
+  ReportDamage(&recovery);
   return recovery;
 }
 

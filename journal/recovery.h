@@ -4,6 +4,8 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +27,7 @@ enum class AtPlace {
 };
 struct RecoveryInput {
   AtPlace at = AtPlace::kNothing;
-  bool known_durable = false;  // a later frame, or the next segment, says that this was synced
+  bool known_durable = false;  // a later frame, the next segment, or the checkpoint says that this was synced
   bool hole_before = false;    // frames were lost before this place
   bool more_behind = false;    // another envelope of this segment lies behind
 };
@@ -60,7 +62,17 @@ struct Gap {
   Seq last = 0;
   uint64_t chain_before = 0;  // of the frame that ends at first - 1
   uint64_t chain_after = 0;   // of the frame that ends at last
-  Position behind = 0;        // the gap's holes lie before this
+  Position after = 0;         // the frame that ends at first - 1 ends here: the gap's holes lie behind it,
+  Position behind = 0;        // and before this
+};
+
+// A place that does not say what it should.
+struct Damage {
+  Position begin = 0;
+  Position end = 0;  // equal to begin: a whole segment
+  std::string text;
+  std::optional<Dot> last;  // of its records; nullopt: not known
+  bool told = false;        // a whole segment: the next one's header tells what was in it
 };
 
 struct SegmentInfo {
@@ -74,19 +86,28 @@ struct SegmentInfo {
 
 // What the files hold. `tips` runs ahead of what is held without gaps where frames are missing.
 struct Recovery {
+  Position durable_floor = 0;  // given: JournalOptions
+  bool whole = true;           // given: false where what lies before is not looked at, so that gaps are not known
   std::vector<SegmentInfo> segments;  // ascending; unreadable ones are not in it
   Tips tips;
   Position end = 0;
   Position known_durable = 0;  // in the last segment; from there to `end` may lie in the system's memory only
   uint64_t cut_bytes = 0;      // from `end` on: to be wiped before anything is written there
+  std::vector<Recovered::Missing> cut_records;  // in whole frames among these
+  std::map<Origin, Position> tip_ends;          // of the frames that `tips` names, where they are in these segments
+  std::vector<Damage> damage;
+  std::vector<std::pair<Dot, uint64_t>> refetched;  // frames that fill gaps from behind: last record, bytes
   std::vector<Hole> holes;
   std::vector<Gap> gaps;
-  std::vector<std::string> problems;
+  std::vector<std::string> problems;  // Recover: damage but for what is held all the same
   VectorClock held() const;
 };
 
-// Takes a frame's records out of the gap that begins with them; false: there is none.
-bool FillGap(const FrameHeader& header, std::vector<Gap>* gaps);
+VectorClock HeldClock(const Tips& tips, const std::vector<Gap>& gaps);
+
+// Takes a frame's records out of the gap that begins with them; false: there is none. The frame ends at `end`: what
+// follows in the gap comes behind it.
+bool FillGap(const FrameHeader& header, Position end, std::vector<Gap>* gaps);
 
 // One segment's frames, in order. `sealed_end`: where it ends, from the next segment's header; nullopt: it is the last.
 // Adds to *recovery. `frame` may be null.
@@ -94,8 +115,10 @@ absl::Status ScanSegment(SegmentReader& reader, std::optional<uint64_t> sealed_e
                          const std::function<void(Position begin, Position end, const FrameHeader&)>& frame,
                          Recovery* recovery);
 
-// All of a directory. An empty one gives no segments.
+// All of a directory. An empty one gives no segments. Where `end` lies below the floor, the journal goes on in a new
+// segment.
 absl::StatusOr<Recovery> Recover(Disk& disk, const std::string& directory,
-                                 const std::function<void(Position begin, Position end, const FrameHeader&)>& frame);
+                                 const std::function<void(Position begin, Position end, const FrameHeader&)>& frame,
+                                 Position durable_floor = 0);
 
 }  // namespace gemel::journal

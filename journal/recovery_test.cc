@@ -3,12 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
 #include "journal/crash_disk.h"
 #include "journal/journal.h"
 #include "journal/segment.h"
+#include "journal/segments_disk.h"
 
 namespace gemel::journal {
 namespace {
@@ -78,12 +80,19 @@ class DamageTest : public testing::Test {
     Seq last = 0;
   };
 
+  JournalOptions Options(Position durable_floor = 0) {
+    JournalOptions options = SmallOptions(&random_);
+    options.segment_bytes = segment_bytes_;
+    options.durable_floor = durable_floor;
+    return options;
+  }
+
   // `letters` frames of each origin, in commits of `per_commit` frames of each.
   void Fill(int letters, int per_commit, size_t letter_bytes) {
-    auto journal = Journal::Open(disk_, SmallOptions(&random_), nullptr);
+    auto journal = Journal::Open(disk_, Options(), nullptr);
     ASSERT_TRUE(journal.ok()) << journal.status();
     (*journal)->StartOrigin(kHere, 1);
-    auto there = Journal::Open(peer_disk_, SmallOptions(&random_), nullptr);
+    auto there = Journal::Open(peer_disk_, Options(), nullptr);
     (*there)->StartOrigin(kThere, 1);
     for (int i = 0; i < letters; i += per_commit) {
       std::vector<std::string> theirs;
@@ -109,6 +118,36 @@ class DamageTest : public testing::Test {
   }
 
   std::string Bytes(SegmentNumber number) { return disk_.ReadWhole(SegmentPath(kDirectory, number)).value(); }
+  // All that the peer has and a journal on `disk` lacks goes to it. `each`: after each commit.
+  void FetchFromPeer(Journal& journal, const std::function<void()>& each) {
+    auto peer = Journal::Open(peer_disk_, Options(), nullptr);
+    auto cursor = ShipCursor::Make(peer_disk_, **peer, kDirectory, journal.held(), {});
+    for (auto frames = cursor->Next(1 << 20); !frames->empty(); frames = cursor->Next(1 << 20)) {
+      for (const Committed& committed : *frames) journal.AppendReceived(committed.frame->shipped);
+    }
+    std::vector<absl::Status> rejected;
+    while (journal.pending_bytes() > 0) {
+      ASSERT_TRUE(journal.CommitOnce(&rejected).ok());
+      if (each) each();
+    }
+    for (const absl::Status& status : rejected) ADD_FAILURE() << status;
+    EXPECT_TRUE(journal.held().Covers((*peer)->held()));
+  }
+  // Each origin's frames in their order and whole, whatever lies where.
+  void ExpectAllInOrder(Disk& disk) {
+    auto reader = JournalReader::Open(disk, kDirectory, 0);
+    std::map<Origin, std::vector<std::string>> got, expected;
+    while (true) {
+      auto next = (*reader)->Next();
+      if (absl::IsDataLoss(next.status())) continue;
+      ASSERT_TRUE(next.ok()) << next.status();
+      if (!*next) break;
+      got[(*next)->frame->origin].push_back((*next)->frame->shipped);
+    }
+    for (const Stored& stored : stored_) expected[stored.origin].push_back(stored.shipped);
+    EXPECT_TRUE((*reader)->missing().empty());
+    for (const auto& [origin, frames] : expected) EXPECT_TRUE(got[origin] == frames) << origin.node;
+  }
   void Write(SegmentNumber number, uint64_t offset, std::string_view bytes) {
     ASSERT_TRUE((*disk_.Open(SegmentPath(kDirectory, number), OpenMode::kReadWrite))->WriteAt(offset, bytes).ok());
   }
@@ -136,6 +175,7 @@ class DamageTest : public testing::Test {
 
   CrashDisk disk_, peer_disk_;
   FixedRandom random_;
+  uint64_t segment_bytes_ = 64 * 1024;
   std::vector<Stored> stored_;
   std::map<Position, const Stored*> by_place_;
 };
@@ -220,9 +260,155 @@ TEST_F(DamageTest, ALostSegmentIsReportedAndFetchedAgain) {
   ASSERT_TRUE(journal.ok());
   EXPECT_TRUE(recovered.held.Covers(held));
   EXPECT_TRUE(recovered.missing.empty());
+  EXPECT_TRUE(recovered.problems.empty()) << recovered.problems[0];
+  ExpectAllInOrder(disk_);
 }
 
-// Every bit (under a sanitizer one of each byte) of a whole segment, as the last one and as one before it.
+// What was fetched again counts as held when it is on the disk, not before: here it takes several segments.
+TEST_F(DamageTest, WhatIsFetchedAgainIsHeldWhenItIsDurable) {
+  Fill(112, 2, 2000);
+  ASSERT_TRUE(disk_.Remove(SegmentPath(kDirectory, 2)).ok());
+  auto journal = Journal::Open(disk_, Options(), nullptr);
+  ASSERT_TRUE(journal.ok()) << journal.status();
+  (*journal)->StartOrigin({1, 102}, 1);
+  int commits = 0;
+  FetchFromPeer(**journal, [&] {
+    ++commits;
+    const VectorClock held = (*journal)->held();
+    const auto crashed = disk_.ImageOfSynced();
+    Recovered recovered;
+    ASSERT_TRUE(Journal::Open(*crashed, Options(), &recovered).ok());
+    EXPECT_EQ(recovered.held, held);
+  });
+  EXPECT_GT(commits, 1);
+}
+
+// A frame took the place of a longer one, which went to the end: what is left of both places is no problem.
+TEST_F(DamageTest, AHoleWhoseRecordsAreElsewhereIsNoProblem) {
+  auto here = Journal::Open(disk_, Options(), nullptr).value();
+  auto there = Journal::Open(peer_disk_, Options(), nullptr).value();
+  here->StartOrigin(kHere, 1);
+  there->StartOrigin(kThere, 1);
+  const auto store = [&](Journal& from, const std::string& text) {
+    from.Append({Chunk(text)}, {});
+    const std::string shipped = from.CommitOnce(nullptr)->front().frame->shipped;
+    Journal& to = &from == here.get() ? *there : *here;
+    to.AppendReceived(shipped);
+    ASSERT_TRUE(to.CommitOnce(nullptr).ok());
+  };
+  store(*here, "first");
+  store(*there, "first");
+  const Position long_one = here->end();
+  store(*there, std::string(500, 't'));
+  store(*there, "third");
+  const Position short_one = here->end();
+  store(*here, "second");
+  store(*here, "third");
+  here.reset();
+  Write(1, OffsetOf(long_one), "damage");  // no envelope tells what was there
+  Write(1, OffsetOf(short_one), "damage");
+
+  Recovered recovered;
+  here = Journal::Open(disk_, Options(), &recovered).value();
+  EXPECT_EQ(recovered.problems.size(), 2u);
+  EXPECT_EQ(recovered.missing.size(), 2u);
+  here->StartOrigin({1, 102}, 1);
+  std::vector<std::string> lost;  // the short one first
+  auto cursor = ShipCursor::Make(peer_disk_, *there, kDirectory, recovered.held, {});
+  const std::vector<Committed> shipped = cursor->Next(1 << 20).value();
+  for (const Committed& each : shipped) lost.push_back(each.frame->shipped);
+  for (auto each = lost.rbegin(); each != lost.rend(); ++each) {
+    if (each->find("second") != std::string::npos) here->AppendReceived(*each);
+  }
+  for (const std::string& each : lost) here->AppendReceived(each);
+  while (here->pending_bytes() > 0) ASSERT_TRUE(here->CommitOnce(nullptr).ok());
+  const VectorClock held = here->held();
+  EXPECT_TRUE(held.Covers(there->held()));
+  here = Journal::Open(disk_, Options(), &recovered).value();
+  EXPECT_EQ(recovered.held, held);
+  EXPECT_TRUE(recovered.missing.empty());
+  EXPECT_TRUE(recovered.problems.empty()) << recovered.problems[0];
+  auto reader = JournalReader::Open(disk_, kDirectory, 0);
+  Seq seq = 0;
+  size_t places = 0;
+  while (true) {
+    auto next = (*reader)->Next();
+    if (absl::IsDataLoss(next.status()) && ++places < 10) continue;
+    ASSERT_TRUE(next.ok()) << next.status();
+    if (!*next) break;
+    if ((*next)->frame->origin != kThere) continue;
+    EXPECT_EQ((*next)->frame->first_seq, ++seq);
+  }
+  EXPECT_EQ(seq, 3u);
+  EXPECT_EQ(places, 2u);
+  EXPECT_TRUE((*reader)->missing().empty());
+}
+
+// A checkpoint knows that the newest batch was durable: what goes bad there is damage, and no torn tail.
+TEST_F(DamageTest, WhatACheckpointCoversIsNoTornTail) {
+  Fill(12, 1, 900);
+  const Position end = stored_.back().end;
+  for (const uint64_t at : {uint64_t{0}, uint64_t{200}}) {  // no envelope; an envelope, and a bad frame
+    SCOPED_TRACE(at);
+    const auto image = disk_.ImageOfSynced();
+    const Position place = stored_[stored_.size() - 2].begin;
+    ASSERT_TRUE(
+        (*image->Open(SegmentPath(kDirectory, 1), OpenMode::kReadWrite))->WriteAt(OffsetOf(place) + at, "damage").ok());
+    Recovered recovered;
+    ASSERT_TRUE(Journal::Open(*image->ImageOfAll(), Options(), &recovered).ok());
+    EXPECT_EQ(recovered.end, place) << "nobody knows better";
+    auto journal = Journal::Open(*image, Options(end), &recovered);
+    ASSERT_TRUE(journal.ok()) << journal.status();
+    ASSERT_FALSE(recovered.problems.empty());
+    EXPECT_EQ(recovered.problems[0].rfind(PlaceText(place) + ":", 0), 0u) << recovered.problems[0];
+    EXPECT_EQ(recovered.cut_bytes, 0u);
+    EXPECT_EQ(recovered.end, end);
+    (*journal)->StartOrigin({1, 102}, 1);
+    (*journal)->Append({Chunk("new")}, {});
+    EXPECT_EQ((*journal)->CommitOnce(nullptr)->front().begin, end) << "no position is used again";
+    FetchFromPeer(**journal, nullptr);
+    EXPECT_EQ((*journal)->held().Get(kHere), stored_[stored_.size() - 2].last);
+    ExpectAllInOrder(*image);
+  }
+}
+
+TEST_F(DamageTest, NoPositionBelowACheckpointIsUsedAgainWhenSegmentsAreGone) {
+  Fill(60, 1, 2000);
+  const Position end = stored_.back().end;
+  ASSERT_GT(SegmentOf(end), 3u);
+  for (const SegmentNumber first_gone : {SegmentOf(end), SegmentNumber{1}}) {
+    SCOPED_TRACE(first_gone);
+    const auto image = disk_.ImageOfSynced();
+    for (SegmentNumber number = first_gone; number <= SegmentOf(end); ++number) {
+      ASSERT_TRUE(image->Remove(SegmentPath(kDirectory, number)).ok());
+    }
+    std::unique_ptr<Journal> journal;
+    for (int start = 0; start < 2; ++start) {
+      Recovered recovered;
+      journal = Journal::Open(*image, Options(end), &recovered).value();
+      EXPECT_GT(recovered.end, end);
+      // What lies before it is known to be lost as long as any of it is there.
+      EXPECT_EQ(recovered.problems.size(), first_gone > 1 || start == 0 ? 1u : 0u);
+    }
+    journal->StartOrigin({1, 102}, 1);
+    FetchFromPeer(*journal, nullptr);
+  }
+}
+
+TEST_F(DamageTest, WhatIsWholeBehindACutIsNamed) {
+  Fill(12, 3, 900);  // six frames in the last batch
+  const size_t first = stored_.size() - 6;
+  Write(1, OffsetOf(stored_[first + 1].begin) + 200, "damage");
+  Recovered recovered;
+  ASSERT_TRUE(Journal::Open(disk_, Options(), &recovered).ok());
+  EXPECT_EQ(recovered.end, stored_[first + 1].begin);
+  EXPECT_GT(recovered.cut_bytes, 0u);
+  ASSERT_EQ(recovered.cut_records.size(), 2u);
+  EXPECT_EQ(recovered.cut_records[0], (Recovered::Missing{kHere, stored_[first + 2].first, stored_[first + 4].last}));
+  EXPECT_EQ(recovered.cut_records[1].origin, kThere);
+}
+
+// Every bit (under a sanitizer one of each byte) of a whole segment.
 void FlipBits(std::string_view name, std::string segment, const std::function<void(size_t bit)>& check,
               std::string* target) {
 #ifdef GEMEL_SANITIZED         // ten times slower
@@ -238,46 +424,6 @@ void FlipBits(std::string_view name, std::string segment, const std::function<vo
   }
 }
 
-// One segment in memory, so that half a million scans are quick.
-class OneSegmentDisk : public Disk {
- public:
-  explicit OneSegmentDisk(const std::string* bytes) : bytes_(bytes) {}
-  absl::StatusOr<std::unique_ptr<File>> Open(const std::string&, OpenMode) override {
-    return std::make_unique<Bytes>(bytes_);
-  }
-  absl::Status MakeDirectories(const std::string&) override { return Unused(); }
-  absl::Status Rename(const std::string&, const std::string&) override { return Unused(); }
-  absl::Status Link(const std::string&, const std::string&) override { return Unused(); }
-  absl::Status Remove(const std::string&) override { return Unused(); }
-  absl::Status RemoveTree(const std::string&) override { return Unused(); }
-  absl::StatusOr<std::vector<std::string>> List(const std::string&) override {
-    return std::vector<std::string>{"segment-00000001"};
-  }
-  absl::StatusOr<FileInfo> Stat(const std::string&) override { return Unused(); }
-  absl::Status SetModified(const std::string&, int64_t) override { return Unused(); }
-  absl::Status SyncDirectory(const std::string&) override { return Unused(); }
-  absl::Status SyncFileSystem(const std::string&) override { return Unused(); }
-  absl::StatusOr<uint64_t> FreeBytes(const std::string&) override { return Unused(); }
-
- private:
-  class Bytes : public File {
-   public:
-    explicit Bytes(const std::string* bytes) : bytes_(bytes) {}
-    absl::StatusOr<size_t> ReadAt(uint64_t offset, char* out, size_t bytes) override {
-      return offset >= bytes_->size() ? size_t{0} : bytes_->copy(out, bytes, offset);
-    }
-    absl::Status WriteAt(uint64_t, std::string_view) override { return Unused(); }
-    absl::Status DataSync() override { return Unused(); }
-    absl::Status Truncate(uint64_t) override { return Unused(); }
-    absl::StatusOr<uint64_t> Size() override { return bytes_->size(); }
-
-   private:
-    const std::string* bytes_;
-  };
-  static absl::Status Unused() { return absl::UnavailableError("not in this test"); }
-  const std::string* bytes_;
-};
-
 TEST_F(DamageTest, EachFlippedBitIsHarmlessOrReportedWithItsPlace) {
   Fill(12, 1, 2400);
   ASSERT_EQ(SegmentOf(stored_.back().begin), 1u);
@@ -285,7 +431,7 @@ TEST_F(DamageTest, EachFlippedBitIsHarmlessOrReportedWithItsPlace) {
   const uint64_t first = OffsetOf(stored_.front().begin);
   const uint64_t last_batch = OffsetOf(stored_[stored_.size() - 2].begin);
   std::string bytes;
-  OneSegmentDisk disk(&bytes);
+  SegmentsDisk disk({&bytes});
   FlipBits(
       "last segment", segment,
       [&](size_t bit) {
@@ -311,11 +457,65 @@ TEST_F(DamageTest, EachFlippedBitIsHarmlessOrReportedWithItsPlace) {
       &bytes);
 }
 
+TEST_F(DamageTest, EachFlippedBitOfASealedSegmentIsHarmlessOrReportedAndFetchedAgain) {
+  segment_bytes_ = 8 * 1024;
+  Fill(12, 1, 400);
+  const SegmentNumber segments = SegmentOf(stored_.back().begin);
+  ASSERT_GT(segments, 1u);
+  ASSERT_LT(segments, 10u);
+  std::string flipped;
+  std::vector<std::string> rest(segments);
+  std::vector<const std::string*> all{&flipped};
+  for (SegmentNumber number = 2; number <= segments; ++number) {
+    rest[number - 1] = Bytes(number);
+    all.push_back(&rest[number - 1]);
+  }
+  const std::string segment = Bytes(1);
+  const uint64_t first = OffsetOf(stored_.front().begin);
+  SegmentsDisk disk(all);
+  size_t fetched = 0;
+  FlipBits(
+      "sealed segment", segment,
+      [&](size_t bit) {
+        const uint64_t at = bit / 8;
+        Recovery recovery;
+        const size_t taken = CheckFrames(disk, &recovery);
+        const auto hit = std::find_if(stored_.begin(), stored_.end(), [&](const Stored& s) {
+          return SegmentOf(s.begin) == 1 && at >= OffsetOf(s.begin) &&
+                 at < OffsetOf(s.begin) + kEnvelopeBytes + s.shipped.size();
+        });
+        EXPECT_EQ(recovery.cut_bytes, 0u);
+        if (hit == stored_.end()) {  // header, padding, or the unused rest
+          EXPECT_EQ(taken, stored_.size());
+          EXPECT_EQ(recovery.problems.empty(), at >= first);
+          return;
+        }
+        EXPECT_EQ(taken, stored_.size() - 1);
+        ASSERT_EQ(recovery.problems.size(), 1u);
+        EXPECT_EQ(recovery.problems[0].rfind(PlaceText(hit->begin) + ":", 0), 0u) << recovery.problems[0];
+        if (bit % 331 != 0) return;
+        // From the peer it comes back to its place, byte for byte.
+        ++fetched;
+        const auto image = disk_.ImageOfSynced();
+        ASSERT_TRUE(
+            (*image->Open(SegmentPath(kDirectory, 1), OpenMode::kReadWrite))->WriteAt(at, flipped.substr(at, 1)).ok());
+        auto journal = Journal::Open(*image, Options(), nullptr);
+        ASSERT_TRUE(journal.ok()) << journal.status();
+        (*journal)->StartOrigin({1, 102}, 1);
+        FetchFromPeer(**journal, nullptr);
+        const std::string mended = image->ReadWhole(SegmentPath(kDirectory, 1)).value();
+        EXPECT_EQ(mended.substr(OffsetOf(hit->begin) + kEnvelopeBytes, hit->shipped.size()), hit->shipped);
+        ExpectAllInOrder(*image);
+      },
+      &flipped);
+  EXPECT_GT(fetched, 10u);
+}
+
 TEST_F(DamageTest, EachTruncationEndsTheJournalBeforeIt) {
   Fill(30, 1, 900);
   const std::string segment = Bytes(1);
   std::string bytes;
-  OneSegmentDisk disk(&bytes);
+  SegmentsDisk disk({&bytes});
   for (size_t size = OffsetOf(stored_.front().begin); size < segment.size(); size += 7) {
     bytes = segment.substr(0, size);
     Recovery recovery;
@@ -334,7 +534,7 @@ TEST_F(DamageTest, SectorsOfOneFrameOverAnotherAreFound) {
   const std::string segment = Bytes(1);
   const uint64_t used = OffsetOf(stored_.back().end) / 512;
   std::string bytes;
-  OneSegmentDisk disk(&bytes);
+  SegmentsDisk disk({&bytes});
   for (uint64_t to = 2; to < used; ++to) {
     for (uint64_t from = 2; from < used; from += 5) {
       if (from == to) continue;

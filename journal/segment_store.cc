@@ -51,21 +51,41 @@ absl::StatusOr<std::unique_ptr<File>> SegmentStore::OpenLast(SegmentNumber numbe
 }
 
 absl::StatusOr<std::unique_ptr<File>> SegmentStore::Begin(const SegmentHeader& header) {
-  if (spares_.empty()) {
+  const bool is_long = header.segment_bytes != options_.segment_bytes;
+  if (is_long) {
+    if (absl::Status s = MakeLong(SparePath(options_.directory, next_spare_ + 1), header.segment_bytes); !s.ok()) {
+      return s;
+    }
+  } else if (spares_.empty()) {
     if (absl::Status s = Grow(options_.segment_bytes); !s.ok()) return s;
   }
-  const std::string spare = SparePath(options_.directory, spares_.back());
+  const std::string spare = SparePath(options_.directory, is_long ? next_spare_ + 1 : spares_.back());
   absl::StatusOr<std::unique_ptr<File>> file = disk_.Open(spare, OpenMode::kReadWrite);
   if (!file.ok()) return file.status();
   if (absl::Status s = (*file)->WriteAt(0, EncodeSegmentHeader(header)); !s.ok()) return s;
   // The header before the name: a segment whose header does not verify is damaged, not young.
   if (absl::Status s = (*file)->DataSync(); !s.ok()) return absl::UnavailableError(std::string(s.message()));
   if (absl::Status s = disk_.Rename(spare, SegmentPath(options_.directory, header.number)); !s.ok()) return s;
-  spares_.pop_back();
+  if (!is_long) spares_.pop_back();
   if (absl::Status s = disk_.SyncDirectory(options_.directory); !s.ok()) {
     return absl::UnavailableError(std::string(s.message()));
   }
   return file;
+}
+
+absl::Status SegmentStore::MakeLong(const std::string& path, uint64_t bytes) {
+  disk_.Remove(path).IgnoreError();  // of an attempt before
+  absl::StatusOr<std::unique_ptr<File>> file = disk_.Open(path, OpenMode::kCreate);
+  if (!file.ok()) return file.status();
+  const std::string zeros(kSliceBytes, '\0');
+  for (uint64_t at = 0; at < bytes; at += zeros.size()) {
+    absl::Status status = (*file)->WriteAt(at, std::string_view(zeros).substr(0, std::min(kSliceBytes, bytes - at)));
+    if (status.ok()) continue;
+    file->reset();
+    disk_.Remove(path).IgnoreError();
+    return status;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status SegmentStore::Grow(uint64_t bytes) {
@@ -116,13 +136,6 @@ absl::Status SegmentStore::Recycle(SegmentNumber number, uint64_t segment_bytes)
     if (absl::Status s = disk_.Remove(path); !s.ok()) return s;
   }
   return disk_.SyncDirectory(options_.directory);
-}
-
-uint64_t SegmentStore::RoomInNewSegment(const Tips& tips) const {
-  SegmentHeader header;
-  header.tips = tips;
-  const uint64_t used = EncodeSegmentHeader(header).size();
-  return options_.segment_bytes > used ? options_.segment_bytes - used : 0;
 }
 
 }  // namespace gemel::journal

@@ -26,7 +26,8 @@ class SegmentStore {
   // (a failed sync before); `cut_bytes` from `end` on are wiped.
   absl::StatusOr<std::unique_ptr<File>> OpenLast(SegmentNumber number, uint64_t known_durable, uint64_t end,
                                                  uint64_t cut_bytes);
-  // The file of a new segment with this header, durable under its name. ResourceExhausted: call again later.
+  // The file of a new segment with this header, durable under its name; a longer one than usual is made for it.
+  // ResourceExhausted: call again later.
   absl::StatusOr<std::unique_ptr<File>> Begin(const SegmentHeader& header);
   // Makes a spare bit by bit while the segment fills, so that no commit waits for a whole file. Failures wait for
   // Begin.
@@ -34,9 +35,10 @@ class SegmentStore {
   absl::Status Recycle(SegmentNumber number, uint64_t segment_bytes);
 
   uint64_t SpareBytes() const { return spares_.size() * options_.segment_bytes + growing_bytes_; }
-  uint64_t RoomInNewSegment(const Tips& tips) const;
 
  private:
+  // A file of zeros, for one segment. On failure it is removed.
+  absl::Status MakeLong(const std::string& path, uint64_t bytes);
   // Writes zeros to the growing spare up to `bytes`, synced; whole, it becomes a spare.
   absl::Status Grow(uint64_t bytes);
 

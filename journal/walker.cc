@@ -12,6 +12,7 @@ absl::StatusOr<Position> Walker::FindEnd() {
   }
   if (!last.ok()) return last.status();
   Recovery recovery;
+  recovery.whole = false;
   recovery.tips = (*last)->header().tips;
   if (absl::Status s = ScanSegment(**last, std::nullopt, nullptr, &recovery); !s.ok()) return s;
   return recovery.end;
@@ -37,12 +38,13 @@ absl::Status Walker::OpenSegment(Position until) {
   reader_ = *std::move(reader);
   if (OffsetOf(position_) < reader_->first_offset()) position_ = PositionOf(wanted, reader_->first_offset());
   limit_ = reader_->segment_bytes();
-  limit_sealed_ = false;
-  if (SegmentOf(until) > wanted) {
+  is_last_ = SegmentOf(until) <= wanted;
+  end_known_ = is_last_;
+  if (!is_last_) {
     absl::StatusOr<std::unique_ptr<SegmentReader>> next = SegmentReader::Open(disk_, directory_, wanted + 1);
     if (next.ok()) {
       limit_ = OffsetOf((*next)->header().previous_end);
-      limit_sealed_ = true;
+      end_known_ = true;
     }
   }
   return absl::OkStatus();
@@ -52,7 +54,7 @@ absl::StatusOr<std::optional<Walker::Step>> Walker::Next(Position until) {
   if (until != read_until_ && reader_ != nullptr) reader_->ForgetWindow();
   read_until_ = until;
   while (position_ < until) {
-    if (reader_ != nullptr && !limit_sealed_ && SegmentOf(until) > reader_->header().number) reader_.reset();
+    if (reader_ != nullptr && is_last_ && SegmentOf(until) > reader_->header().number) reader_.reset();
     if (reader_ == nullptr) {
       if (absl::Status s = OpenSegment(until); !s.ok()) return s;
       continue;
@@ -78,6 +80,11 @@ absl::StatusOr<std::optional<Walker::Step>> Walker::Next(Position until) {
     }
     absl::StatusOr<std::optional<uint64_t>> behind = reader_->FindEnvelope(at + kFrameAlignBytes, limit);
     if (!behind.ok()) return behind.status();
+    if (!*behind && !end_known_) {  // it ends where its frames end; the next segment is what is lost
+      reader_.reset();
+      position_ = PositionOf(number + 1, 0);
+      continue;
+    }
     position_ = PositionOf(number, behind->value_or(limit));
     return absl::DataLossError(PlaceText(begin) + ": " + std::to_string(position_ - begin) + " damaged bytes");
   }

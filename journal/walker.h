@@ -37,6 +37,8 @@ class Walker {
   //   Unavailable    the disk failed a read
   absl::StatusOr<std::optional<Step>> Next(Position until);
   Position position() const { return position_; }
+  // That of the step which Next has just given.
+  const SegmentReader& segment() const { return *reader_; }
   void Seek(Position position) {
     position_ = position;
     reader_.reset();
@@ -50,8 +52,9 @@ class Walker {
   Position position_;
   Position read_until_ = 0;  // the window may hold older bytes of what lies behind
   std::unique_ptr<SegmentReader> reader_;
-  uint64_t limit_ = 0;         // where reader_'s segment ends
-  bool limit_sealed_ = false;  // from the next segment's header, so that it stays
+  uint64_t limit_ = 0;      // where reader_'s segment ends, at most
+  bool is_last_ = false;    // it was the last one when it was opened
+  bool end_known_ = false;  // limit_ is where it ends: the next one's header says so, or there is none
 };
 
 }  // namespace gemel::journal
