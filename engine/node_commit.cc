@@ -168,10 +168,7 @@ void NodeImpl::RebuildMended() {
       continue;
     }
     live->state = *std::move(state);
-    if (absl::Status status = VerifyFiles({id}); !status.ok()) {
-      Log(journal::LogLevel::kError, "rebuild_incomplete",
-          {{"account", account->name}, {"error", std::string(status.message())}});
-    }
+    VerifyFiles(std::set<AccountId>{id});
     AfterApplied(*live);
   }
 }
@@ -233,6 +230,7 @@ void NodeImpl::ApplyAll() {
     CollectTouched(effects, 0, touched);
     AppendMailboxRows(live->state, touched, effects);
     std::move(effects.store.begin(), effects.store.end(), std::back_inserter(batch.items));
+    uidlists_due_.insert(id);
   }
   batch.applied = std::make_shared<const journal::VectorClock>(applied_);
   batch.position = MaterialisedPosition();
@@ -304,6 +302,7 @@ void NodeImpl::ApplyOne(const ApplyQueue::Grouped& grouped, Position group_begin
       if (deliver != nullptr && deliver->body_done) {
         pass.spool.items.push_back({AccountId{}, maildir::SpoolDrop{Dot{dot.origin, deliver->body}}});
       }
+      if (deliver != nullptr && replaying_ && !passed_over) indexed_[dot] = record.account;
     } else if (live != nullptr) {
       Effects& sum = pass.accounts[record.account];
       sum.copied.clear();

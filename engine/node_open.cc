@@ -142,25 +142,27 @@ absl::Status NodeImpl::ReplayTail() {
       ApplyAll();
       while (store_->backlog_bytes() > options_.store_backlog_bytes_max / 4) {
         absl::StatusOr<bool> more = store_->RunOnce(256);
-        if (!more.ok()) return more.status();
-        if (!*more) break;
+        if (!more.ok() || !*more) break;  // a full disk: the store's own job tells of it, and tries again
       }
     }
   }
   ApplyAll();
   for (;;) {
     absl::StatusOr<bool> more = store_->RunOnce(1024);
-    if (!more.ok()) return more.status();
-    if (!*more) break;
+    if (!more.ok() || !*more) break;
   }
+  NoteParked();
   for (const QueuedFrame& queued : own_.frames) {
     for (const Record& record : queued.frame->records) {
       if (!record.account.empty()) waiting_again_.insert(record.account);
     }
   }
-  if (absl::Status status = VerifyFiles(replayed_); !status.ok()) return status;
+  VerifyFiles(replayed_);
+  CompareIndexed(from);
   replaying_ = false;
   if (frames > 0) {
+    // The run before had no clean end, at which it would have written them.
+    for (const auto& [id, account] : directory_.accounts()) uidlists_due_.insert(id);
     Log(journal::LogLevel::kInfo, "replayed",
         {{"frames", absl::StrCat(frames)}, {"accounts", absl::StrCat(replayed_.size())}});
   }
@@ -169,37 +171,69 @@ absl::Status NodeImpl::ReplayTail() {
 }
 
 // A crash may have left files of the last seconds missing, empty or torn: what the journal has of them is put back.
-absl::Status NodeImpl::VerifyFiles(const std::set<AccountId>& touched) {
+void NodeImpl::VerifyFiles(const std::set<AccountId>& touched) {
   for (const AccountId& id : touched) {
     LiveAccount* live = Live(id);
     if (live == nullptr) continue;  // passed over: MendPassedOver verifies it
-    absl::StatusOr<std::vector<maildir::Store::MissingBody>> missing =
-        store_->Reconcile(live->state, waiting_again_.contains(id) ? maildir::Store::Leftovers::kKeep
-                                                                   : maildir::Store::Leftovers::kRemove);
-    if (!missing.ok()) return missing.status();
-    for (const maildir::Store::MissingBody& each : *missing) {
-      absl::StatusOr<std::string> body = BodyFromJournal(each.message.dot);
-      if (!body.ok()) {
-        Log(journal::LogLevel::kWarning, "body_missing",
-            {{"account", live->state.name},
-             {"message", each.message.guid.hex()},
-             {"then", "asked of the peer when it is read"}});
-        continue;
-      }
-      absl::Status status = store_->RestoreBody(id, each.mailbox, each.message, *body);
-      if (!status.ok()) return status;
+    if (absl::Status status = VerifyFiles(*live); !status.ok()) {
+      Log(journal::LogLevel::kError, "files_not_verified",
+          {{"account", live->state.name}, {"error", std::string(status.message())}});
+      PassOver(id, store_->last_checkpoint().position);
     }
   }
+}
+
+absl::Status NodeImpl::VerifyFiles(LiveAccount& live) {
+  const AccountId& id = live.state.id;
+  absl::StatusOr<std::vector<maildir::Store::MissingBody>> missing = store_->Reconcile(
+      live.state, waiting_again_.contains(id) ? maildir::Store::Leftovers::kKeep : maildir::Store::Leftovers::kRemove);
+  if (!missing.ok()) return missing.status();
+  for (const maildir::Store::MissingBody& each : *missing) {
+    absl::StatusOr<std::string> body = BodyFromJournal(each.message.dot);
+    if (!body.ok()) {
+      Log(journal::LogLevel::kWarning, "body_missing",
+          {{"account", live.state.name},
+           {"message", each.message.guid.hex()},
+           {"then", "asked of the peer when it is read"}});
+      continue;
+    }
+    absl::Status status = store_->RestoreBody(id, each.mailbox, each.message, *body);
+    if (!status.ok()) return status;
+  }
   return absl::OkStatus();
+}
+
+// Letters of the journal's tail that the index had already: no checkpoint says that their files are whole, so their
+// bytes are compared. Copies are links, and are mended with them.
+void NodeImpl::CompareIndexed(journal::Position from) {
+  if (indexed_.empty()) return;
+  const auto compare = [this](const Dot& dot, const journal::Deliver& deliver, const std::string& bytes) {
+    const auto it = indexed_.find(dot);
+    LiveAccount* live = it == indexed_.end() ? nullptr : Live(it->second);
+    if (live == nullptr) return;
+    absl::Status status;
+    for (const auto& [mailbox_id, mailbox] : live->state.mailboxes) {
+      for (const Message& message : mailbox.messages) {
+        if (message.guid != deliver.guid) continue;
+        status.Update(store_->RestoreBody(live->state.id, mailbox_id, message, bytes));
+      }
+    }
+    if (const auto waiting = live->state.unplaced.find(dot); waiting != live->state.unplaced.end()) {
+      status.Update(store_->RestoreBody(live->state.id, MailboxId{}, waiting->second.message, bytes));
+    }
+    if (!status.ok()) PassOver(live->state.id, store_->last_checkpoint().position);
+  };
+  if (absl::Status status = ForEachBody(env_.disk, JournalDirectory(), from, compare); !status.ok()) {
+    Log(journal::LogLevel::kError, "files_not_verified", {{"error", std::string(status.message())}});
+  }
+  indexed_.clear();
 }
 
 // What waited at the start is applied: what no message names now never had one, or has one no more.
 void NodeImpl::VerifyWaiting() {
   const bool waits = starting_ || (!own_.frames.empty() && own_.frames.front().frame->origin != origin_);
   if (waits || waiting_again_.empty()) return;
-  if (absl::Status status = VerifyFiles(std::exchange(waiting_again_, {})); !status.ok()) {
-    Log(journal::LogLevel::kError, "files_not_verified", {{"error", std::string(status.message())}});
-  }
+  VerifyFiles(std::exchange(waiting_again_, {}));
 }
 
 absl::StatusOr<std::string> NodeImpl::BodyFromJournal(const Dot& message) {
@@ -280,7 +314,7 @@ void NodeImpl::Stop(uint64_t grace_ms, std::function<void()> done) {
 // What clients were promised comes first.
 void NodeImpl::StopWhenQuiet(uint64_t until, std::function<void()> done) {
   const bool quiet = operations_.empty() && !commit_running_ && journal_->pending_bytes() == 0;
-  if (quiet || failed_ || BootMillis() >= until) return FinalCheckpoint(std::move(done));
+  if (quiet || failed_ || BootMillis() >= until) return FinalCheckpoint(until, std::move(done));
   AfterSafely(kStopPollMs, [this, until, done = std::move(done)] { StopWhenQuiet(until, done); });
 }
 

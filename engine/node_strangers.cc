@@ -75,7 +75,7 @@ void NodeImpl::LookForStrangers(const AccountId& account) {
 }
 
 void NodeImpl::ScanForStrangers() {
-  if (strangers_.running || starting_ || !AcceptingMail().ok()) return;
+  if (strangers_.running || starting_ || missing_in_tail_ || !AcceptingMail().ok()) return;
   const uint64_t now = BootMillis();
   if (strangers_.left.empty() && (strangers_.began_ms == 0 || now - strangers_.began_ms >= kRoundMs)) {
     strangers_.began_ms = now;
@@ -94,6 +94,11 @@ void NodeImpl::ScanForStrangers() {
   }
   std::vector<AccountId> wanted(strangers_wanted_.begin(), strangers_wanted_.end());
   strangers_wanted_.clear();
+  // The files of these may be ahead of their messages: what is nobody's now may be somebody's.
+  for (std::vector<AccountId>* ids : {&wanted, &in_turn}) {
+    std::erase_if(*ids,
+                  [this](const AccountId& id) { return waiting_again_.contains(id) || passed_over_.contains(id); });
+  }
   if (wanted.empty() && in_turn.empty()) return;
   strangers_.running = true;
   env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop,
@@ -131,13 +136,17 @@ void NodeImpl::AdoptStranger(const AccountId& id, const maildir::Stranger& stran
       Log(LogLevel::kWarning, "not_adopted", {{"file", path}, {"error", std::string(ended.message())}});
     };
     if (!status.ok()) return end(status);
-    env_.workers.Post(Lane::kStore,
-                      [alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop, stranger, end] {
-                        const absl::Status removed = store->RemoveStranger(stranger);
-                        loop->Post([alive, removed, end] {
-                          if (!alive.expired()) end(removed);
-                        });
-                      });
+    env_.workers.Post(
+        Lane::kStore, [alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop, stranger, end] {
+          const absl::Status removed = store->RemoveStranger(stranger);
+          loop->Post([alive, removed, end, path = stranger.path] {
+            if (alive.expired()) return;
+            if (removed.ok()) return end(removed);
+            // It stays in adopting_: else it would become mail again and again.
+            Log(LogLevel::kWarning, "not_adopted",
+                {{"file", path}, {"error", "adopted, and not removed: " + std::string(removed.message())}});
+          });
+        });
   });
 }
 
