@@ -16,7 +16,7 @@ using ::testing::IsEmpty;
 constexpr size_t kImages = 2000;
 constexpr uint64_t kFaults = 30;
 #else
-constexpr size_t kImages = 50'000;
+constexpr size_t kImages = 100'000;
 constexpr uint64_t kFaults = 160;
 #endif
 
@@ -25,7 +25,7 @@ TEST_F(StoreCrashTest, EveryImageRecovers) {
   const char* wanted = std::getenv("GEMEL_CRASH_IMAGES");
   const char* seed_text = std::getenv("GEMEL_SEED");
   const size_t images_wanted = wanted != nullptr                      ? std::strtoul(wanted, nullptr, 10)
-                               : std::getenv("GEMEL_DEEP") != nullptr ? 150'000
+                               : std::getenv("GEMEL_DEEP") != nullptr ? 200'000
                                                                       : kImages;
   uint32_t seed = seed_text == nullptr ? 1 : static_cast<uint32_t>(std::strtoul(seed_text, nullptr, 10));
   size_t images = 0;
