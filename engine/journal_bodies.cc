@@ -75,4 +75,35 @@ void JournalBodies::Take(const journal::Frame& frame) {
   }
 }
 
+absl::Status ForEachBody(
+    journal::Disk& disk, const std::string& journal_directory, journal::Position from,
+    const std::function<void(const journal::Dot&, const journal::Deliver&, const std::string& bytes)>& use) {
+  absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
+      journal::JournalReader::Open(disk, journal_directory, from);
+  if (absl::IsNotFound(reader.status())) return absl::OkStatus();
+  if (!reader.ok()) return reader.status();
+  std::map<Dot, std::string> bodies;  // open ones, by first chunk
+  for (;;) {
+    absl::StatusOr<std::optional<journal::Committed>> next = (*reader)->Next();
+    if (absl::IsDataLoss(next.status())) continue;
+    if (!next.ok()) return next.status();
+    if (!next->has_value()) return absl::OkStatus();
+    const journal::Frame& frame = *(*next)->frame;
+    for (size_t i = 0; i < frame.records.size(); ++i) {
+      const Dot dot{frame.origin, frame.first_seq + i};
+      const journal::RecordBody& body = frame.records[i].body;
+      if (const auto* chunk = std::get_if<journal::BodyChunk>(&body)) {
+        bodies[{dot.origin, chunk->first == 0 ? dot.seq : chunk->first}] += chunk->bytes;
+      } else if (const auto* drop = std::get_if<journal::BodyDrop>(&body)) {
+        bodies.erase({dot.origin, drop->first});
+      } else if (const auto* deliver = std::get_if<journal::Deliver>(&body)) {
+        const Dot chunks{dot.origin, deliver->body};
+        const std::string bytes = deliver->trace + (deliver->body != 0 ? bodies[chunks] : deliver->inline_body);
+        if (bytes.size() == deliver->bytes) use(dot, *deliver, bytes);  // else a frame of it is damaged
+        if (deliver->body_done) bodies.erase(chunks);
+      }
+    }
+  }
+}
+
 }  // namespace gemel::engine

@@ -1,6 +1,7 @@
 // Messages' bytes as the journal has them: to put back files that were lost.
 #pragma once
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,5 +45,10 @@ class JournalBodies {
   std::deque<Found> found_;
   int passes_ = 0;
 };
+
+// Calls `use` with the trace and body of every letter that the journal has from `from` on, chunks included.
+absl::Status ForEachBody(
+    journal::Disk& disk, const std::string& journal_directory, journal::Position from,
+    const std::function<void(const journal::Dot&, const journal::Deliver&, const std::string& bytes)>& use);
 
 }  // namespace gemel::engine

@@ -279,13 +279,22 @@ void NodeImpl::CloseSessions(const AccountId& account, std::string_view reason) 
   for (AccountSessionImpl* session : live->sessions) session->TellClosed(reason);
 }
 
+// One that the store cannot write stays: it could not be loaded again before.
 void NodeImpl::EvictIdle() {
+  if (store_full_ || checkpoint_full_) return;
   const uint64_t now = BootMillis();
-  absl::erase_if(live_, [this, now](const auto& entry) {
-    const LiveAccount& live = *entry.second;
-    return live.sessions.empty() && live.in_flight == 0 && live.placing.empty() && live.waiting_for_inbox.empty() &&
-           live.state.unplaced.empty() && now - live.last_used_ms > options_.idle_account_ms;
+  std::vector<std::shared_ptr<const AccountState>> changed;
+  absl::erase_if(live_, [&](const auto& entry) {
+    LiveAccount& live = *entry.second;
+    const bool idle = live.sessions.empty() && live.in_flight == 0 && live.placing.empty() &&
+                      live.waiting_for_inbox.empty() && live.state.unplaced.empty() &&
+                      now - live.last_used_ms > options_.idle_account_ms && !parked_.contains(entry.first);
+    if (idle && uidlists_due_.erase(entry.first) > 0) {
+      changed.push_back(std::make_shared<const AccountState>(std::move(live.state)));
+    }
+    return idle;
   });
+  WriteUidlists(std::move(changed));
 }
 
 journal::Guid NodeImpl::NewGuid() {

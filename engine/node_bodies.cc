@@ -219,44 +219,71 @@ void NodeImpl::VerifyFiles(const std::set<AccountId>& accounts,
   }
 }
 
+// What cannot be verified now is tried again each second (MendPassedOver).
+void NodeImpl::VerifyLater(const AccountId& id, const absl::Status& why) {
+  Log(LogLevel::kError, "files_not_verified", {{"account", id.hex()}, {"error", std::string(why.message())}});
+  PassOver(id, store_->last_checkpoint().position);
+}
+
 // What waited at the start is applied: what no message names now never had one, or has one no more.
 void NodeImpl::VerifyWaiting() {
   const bool waits = starting_ || (!own_.frames.empty() && own_.frames.front().frame->origin != origin_);
   if (waits || waiting_again_.empty()) return;
-  VerifyFiles(std::exchange(waiting_again_, {}), [](const std::map<AccountId, absl::Status>& failed) {
-    for (const auto& [id, status] : failed) {
-      Log(LogLevel::kError, "files_not_verified", {{"account", id.hex()}, {"error", std::string(status.message())}});
-    }
+  VerifyFiles(std::exchange(waiting_again_, {}), [this](const std::map<AccountId, absl::Status>& failed) {
+    for (const auto& [id, status] : failed) VerifyLater(id, status);
   });
 }
 
 // A crash may have left files of the last seconds missing, empty or torn: what was just replayed has them. What is
 // older is looked for beside the loop.
-absl::Status NodeImpl::VerifyReplayed(journal::Position from) {
+void NodeImpl::VerifyReplayed(journal::Position from) {
   std::map<Dot, AccountId> missing;
   for (const AccountId& id : replayed_) {
-    if (absl::Status status = FindMissing(id, &missing); !status.ok()) return status;
+    if (absl::Status status = FindMissing(id, &missing); !status.ok()) VerifyLater(id, status);
   }
   std::set<Dot> wanted;
   for (const auto& [dot, account] : missing) wanted.insert(dot);
+  const auto put_back = [this](const AccountId& account, const Dot& dot, const absl::StatusOr<std::string>& body) {
+    const absl::Status status = PutBack(account, dot, body);
+    if (!status.ok() && !absl::IsNotFound(status)) VerifyLater(account, status);
+  };
   JournalBodies bodies(env_.disk, JournalDirectory(), from, wanted);
   for (;;) {
     absl::StatusOr<std::optional<JournalBodies::Found>> next = bodies.Next();
-    if (!next.ok()) return next.status();
-    if (!next->has_value()) break;
+    if (!next.ok() || !next->has_value()) break;  // what cannot be read here is looked for again below
     const Dot dot = (*next)->message;
-    absl::Status status = PutBack(missing.extract(dot).mapped(), dot, std::move((*next)->bytes));
-    if (!status.ok()) return status;
+    put_back(missing.extract(dot).mapped(), dot, std::move((*next)->bytes));
   }
   for (const auto& [dot, account] : missing) {
-    FindInJournal(dot, [this, dot, account](const absl::StatusOr<std::string>& body) {
-      const absl::Status status = PutBack(account, dot, body);
-      if (status.ok() || absl::IsNotFound(status)) return;
-      Log(LogLevel::kError, "files_not_verified",
-          {{"account", account.hex()}, {"error", std::string(status.message())}});
-    });
+    FindInJournal(dot,
+                  [put_back, dot, account](const absl::StatusOr<std::string>& body) { put_back(account, dot, body); });
   }
-  return absl::OkStatus();
+}
+
+// Letters of the journal's tail that the index had already: no checkpoint says that their files are whole, so their
+// bytes are compared. Copies are links, and are mended with them.
+void NodeImpl::CompareIndexed(journal::Position from) {
+  if (indexed_.empty()) return;
+  const auto compare = [this](const Dot& dot, const journal::Deliver& deliver, const std::string& bytes) {
+    const auto it = indexed_.find(dot);
+    LiveAccount* live = it == indexed_.end() ? nullptr : Live(it->second);
+    if (live == nullptr) return;
+    absl::Status status;
+    for (const auto& [mailbox_id, mailbox] : live->state.mailboxes) {
+      for (const Message& message : mailbox.messages) {
+        if (message.guid != deliver.guid) continue;
+        status.Update(store_->RestoreBody(live->state.id, mailbox_id, message, bytes));
+      }
+    }
+    if (const auto waiting = live->state.unplaced.find(dot); waiting != live->state.unplaced.end()) {
+      status.Update(store_->RestoreBody(live->state.id, MailboxId{}, waiting->second.message, bytes));
+    }
+    if (!status.ok()) VerifyLater(live->state.id, status);
+  };
+  if (absl::Status status = ForEachBody(env_.disk, JournalDirectory(), from, compare); !status.ok()) {
+    Log(LogLevel::kError, "files_not_verified", {{"error", std::string(status.message())}});
+  }
+  indexed_.clear();
 }
 
 }  // namespace gemel::engine

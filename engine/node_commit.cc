@@ -302,6 +302,7 @@ void NodeImpl::ApplyAll() {
     CollectTouched(effects, 0, touched);
     AppendMailboxRows(live->state, touched, effects);
     std::move(effects.store.begin(), effects.store.end(), std::back_inserter(batch.items));
+    uidlists_due_.insert(id);
   }
   batch.applied = std::make_shared<const journal::VectorClock>(applied_);
   batch.position = MaterialisedPosition();
@@ -374,6 +375,7 @@ void NodeImpl::ApplyOne(const ApplyQueue::Grouped& grouped, Position group_begin
       if (deliver != nullptr && deliver->body_done) {
         pass.spool.items.push_back({AccountId{}, maildir::SpoolDrop{Dot{dot.origin, deliver->body}}});
       }
+      if (deliver != nullptr && replaying_ && !passed_over) indexed_[dot] = record.account;
     } else if (live != nullptr) {
       Effects& sum = pass.accounts[record.account];
       sum.copied.clear();

@@ -205,6 +205,7 @@ class AppendImpl final : public AccountSession::Append {
     };
     LiveAccount& live = session_.live();
     const Account* account = node.directory_.Find(live.state.id);
+    if (absl::Status status = node.RoomForParked(live.state.id); !status.ok()) return answer(std::move(status));
     if (session_.read_only() || account == nullptr || !node.Orders(*account)) {
       return answer(absl::UnavailableError("the server that keeps this mailbox is away; it can only be read for now"));
     }
@@ -301,6 +302,7 @@ absl::StatusOr<std::vector<DeliveryTarget>> NodeImpl::LookUpRecipient(std::strin
   if (!found.ok()) return found.status();
   std::vector<DeliveryTarget> targets;
   for (const Directory::Target& target : *found) {
+    if (absl::Status status = RoomForParked(target.account->id); !status.ok()) return status;
     targets.push_back({target.account->id, target.account->name, target.folder});
   }
   return targets;

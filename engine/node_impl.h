@@ -240,12 +240,19 @@ class NodeImpl final : public Node {
                    std::function<void(const std::map<AccountId, absl::Status>& failed)> done);
   void VerifyWaiting();
   // At the start, from where the journal was replayed.
-  absl::Status VerifyReplayed(journal::Position from);
+  void VerifyReplayed(journal::Position from);
+  void CompareIndexed(journal::Position from);
+  void VerifyLater(const AccountId& account, const absl::Status& why);
 
   void ScheduleStore();
+  void RetryParked();  // accounts that the store cannot write: each second
+  void NoteParked();
+  // Whether more of its mail can wait in memory until its files can be written.
+  absl::Status RoomForParked(const AccountId& account) const;
+  void WriteUidlists(std::vector<std::shared_ptr<const AccountState>> states);
   absl::Status SaveDirectory();
   void StopWhenQuiet(uint64_t until, std::function<void()> done);
-  void FinalCheckpoint(std::function<void()> done);
+  void FinalCheckpoint(uint64_t until, std::function<void()> done);
   void AddProblem(std::string key, Problem problem) { problems_[std::move(key)] = std::move(problem); }
   void SolveProblem(const std::string& key) { problems_.erase(key); }
 
@@ -270,7 +277,10 @@ class NodeImpl final : public Node {
   std::deque<PendingOperation> operations_;
   std::map<Dot, journal::Position> open_bodies_;  // bodies whose last Deliver has not come
   bool commit_running_ = false;
-  bool store_running_ = false;  // or waits for a moment after a failure
+  bool store_running_ = false;          // or waits for a moment after a failure
+  bool parked_retried_ = false;         // a job for it is on the store's lane
+  std::map<AccountId, size_t> parked_;  // accounts that the store cannot write, with the bytes that wait for it
+  std::set<AccountId> uidlists_due_;    // accounts changed since their dovecot-uidlist was written
   bool checkpoint_running_ = false;
   bool retiring_ = false;
   std::shared_ptr<void> readers_kept_out_;  // while retiring_
@@ -278,7 +288,7 @@ class NodeImpl final : public Node {
   std::optional<absl::Status> failed_;
   bool disk_full_ = false, peer_disk_full_ = false;
   // A write has met a full disk, and none has succeeded since: there is too little room, whatever the file system says.
-  bool journal_full_ = false, store_full_ = false;
+  bool journal_full_ = false, store_full_ = false, checkpoint_full_ = false;
   bool stopping_ = false;
   // Until the peer was asked or found to be away, nothing is shown: it may know more than this node.
   bool starting_ = true;
@@ -294,6 +304,7 @@ class NodeImpl final : public Node {
   std::set<AccountId> to_rebuild_;         // accounts that they touch
   absl::flat_hash_set<AccountId> taking_;  // a Take of ours is on its way
   std::set<AccountId> replayed_;           // accounts that the replay at start touched
+  std::map<Dot, AccountId> indexed_;       // letters in it that the account's index had already
   // Accounts of which records from before this start wait to be confirmed again: their files may be ahead of the state.
   std::set<AccountId> waiting_again_;
   // Accounts that could not be loaded, with the first record that they may lack for that: neither a checkpoint nor

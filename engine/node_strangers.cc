@@ -82,7 +82,8 @@ void NodeImpl::LookForStrangers(const AccountId& account) {
 }
 
 void NodeImpl::ScanForStrangers() {
-  if (strangers_.running || starting_ || adoptions_.size() >= kAdoptedAtOnce || !AcceptingMail().ok()) return;
+  if (strangers_.running || starting_ || missing_in_tail_ || adoptions_.size() >= kAdoptedAtOnce) return;
+  if (!AcceptingMail().ok()) return;
   const uint64_t now = BootMillis();
   if (strangers_.left.empty() && (strangers_.began_ms == 0 || now - strangers_.began_ms >= kRoundMs)) {
     strangers_.began_ms = now;
@@ -101,6 +102,11 @@ void NodeImpl::ScanForStrangers() {
   }
   std::vector<AccountId> wanted(strangers_wanted_.begin(), strangers_wanted_.end());
   strangers_wanted_.clear();
+  // The files of these may be ahead of their messages: what is nobody's now may be somebody's.
+  for (std::vector<AccountId>* ids : {&wanted, &in_turn}) {
+    std::erase_if(*ids,
+                  [this](const AccountId& id) { return waiting_again_.contains(id) || passed_over_.contains(id); });
+  }
   if (wanted.empty() && in_turn.empty()) return;
   strangers_.running = true;
   env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop,
@@ -153,13 +159,18 @@ void NodeImpl::AdoptPiece(const std::string& path, absl::StatusOr<std::string> p
   if (!last) return adoption.letter->OnWritable([this, path] { AdoptMore(path); });
   adoption.letter->Finish([this, path, stranger = adoption.stranger](const CommandResult& result) {
     if (!result.status.ok()) return EndAdoption(path, result.status);
-    env_.workers.Post(Lane::kStore,
-                      [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop, path, stranger] {
-                        const absl::Status removed = store->RemoveStranger(stranger);
-                        loop->Post([this, alive, path, removed] {
-                          if (!alive.expired()) EndAdoption(path, removed);
-                        });
-                      });
+    env_.workers.Post(
+        Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop, path, stranger] {
+          const absl::Status removed = store->RemoveStranger(stranger);
+          loop->Post([this, alive, path, removed] {
+            if (alive.expired()) return;
+            if (removed.ok()) return EndAdoption(path, removed);
+            // It stays in adopting_: else it would become mail again and again.
+            adoptions_.erase(path);
+            Log(LogLevel::kWarning, "not_adopted",
+                {{"file", path}, {"error", "adopted, and not removed: " + std::string(removed.message())}});
+          });
+        });
   });
 }
 

@@ -21,6 +21,12 @@ constexpr size_t kSweepAtOnce = 16;
 constexpr uint64_t kClientWaitMs = 20'000;
 // And when nobody knows why: a disk stands still. Long, as the letter may be stored all the same, and then comes twice.
 constexpr uint64_t kStalledWaitMs = 120'000;
+// Of store_backlog_bytes_max, for one account that cannot be written (docs/operator.md, "Problems").
+constexpr size_t kParkedShare = 16;
+
+void LogUidlist(const std::string& account, const absl::Status& status) {
+  Log(LogLevel::kWarning, "uidlist_not_written", {{"account", account}, {"error", std::string(status.message())}});
+}
 
 }  // namespace
 
@@ -46,7 +52,8 @@ void NodeImpl::Tick() {
   if (now - last_full_check_ms_ >= 1000) {
     last_full_check_ms_ = now;
     if (absl::StatusOr<uint64_t> free = env_.disk.FreeBytes(options_.data_directory); free.ok()) free_bytes_ = *free;
-    const bool full = free_bytes_ < options_.free_bytes_min || journal_full_ || store_full_;
+    const bool full = free_bytes_ < options_.free_bytes_min || journal_full_ || store_full_ || checkpoint_full_;
+    if (checkpoint_full_) CheckpointSoon();
     if (full && !disk_full_) {
       NoteDiskFull(free_bytes_ < options_.free_bytes_min ? "less is free than [journal] free_space_min"
                                                          : "a write of a Maildir or an index failed for that");
@@ -59,6 +66,7 @@ void NodeImpl::Tick() {
     if (problems_.contains("readers")) RetireSegments();
     CheckClock();
     EndLateFetches();
+    RetryParked();
     EvictIdle();
     PurgeSome();
     MendPassedOver();
@@ -172,9 +180,47 @@ void NodeImpl::ScheduleStore() {
       }
       store_running_ = false;
       SolveProblem("store");
-      if (store_->backlog_items() > 0) ScheduleStore();
+      NoteParked();
+      size_t parked = 0;
+      for (const maildir::Store::Parked& each : store_->ParkedAccounts()) parked += each.backlog_items;
+      if (store_->backlog_items() > parked) ScheduleStore();
     });
   });
+}
+
+void NodeImpl::NoteParked() {
+  std::erase_if(problems_, [](const auto& entry) { return entry.first.starts_with("parked:"); });
+  parked_.clear();
+  for (const maildir::Store::Parked& each : store_->ParkedAccounts()) {
+    parked_[each.account] = each.backlog_bytes;
+    const Account* account = directory_.Find(each.account);
+    const std::string name = account == nullptr ? each.account.hex() : account->name;
+    AddProblem("parked:" + name,
+               {"error", absl::StrCat("mail of ", name, " cannot be written to its Maildir: ", each.why.message()),
+                "check who owns the files there, and the disk; it is tried again every second, the journal has "
+                "everything, and the other accounts go on"});
+  }
+}
+
+void NodeImpl::RetryParked() {
+  if (parked_.empty() || parked_retried_) return;
+  parked_retried_ = true;
+  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop] {
+    store->RetryParked();
+    loop->Post([this, alive] {
+      if (alive.expired()) return;
+      parked_retried_ = false;
+      NoteParked();
+    });
+  });
+}
+
+absl::Status NodeImpl::RoomForParked(const AccountId& account) const {
+  const auto parked = parked_.find(account);
+  if (parked == parked_.end() || parked->second <= options_.store_backlog_bytes_max / kParkedShare) {
+    return absl::OkStatus();
+  }
+  return absl::UnavailableError("the mailbox cannot be written for the moment, and much waits for it already");
 }
 
 absl::Status NodeImpl::SaveDirectory() {
@@ -200,38 +246,69 @@ void NodeImpl::CheckpointSoon() {
     loop->Post([this, alive, info = std::move(info)] {
       if (alive.expired()) return;
       checkpoint_running_ = false;
+      checkpoint_full_ = absl::IsResourceExhausted(info.status());
       if (!info.ok()) {
-        Log(LogLevel::kError, "checkpoint_failed", {{"error", std::string(info.status().message())}});
-        AddProblem("checkpoint", {"error", absl::StrCat("no checkpoint: ", std::string(info.status().message())),
-                                  "check the disk; until then the journal is kept and grows"});
+        const bool for_good = absl::IsFailedPrecondition(info.status());
+        if (!for_good || !problems_.contains("checkpoint")) {
+          Log(LogLevel::kError, "checkpoint_failed", {{"error", std::string(info.status().message())}});
+        }
+        AddProblem("checkpoint",
+                   {"error",
+                    absl::StrCat(for_good ? "no checkpoint any more until this node is restarted: " : "no checkpoint: ",
+                                 std::string(info.status().message())),
+                    for_good ? "see the operator's page, \"Failed disk\"; until then the journal is kept and grows"
+                             : "check the disk; until then the journal is kept and grows"});
         return;
       }
       SolveProblem("checkpoint");
+      NoteParked();
       RetireSegments();
     });
   });
 }
 
-void NodeImpl::FinalCheckpoint(std::function<void()> done) {
+// `until`: for Dovecot's files; the checkpoint has the margin behind it (programs/daemon.cc).
+void NodeImpl::FinalCheckpoint(uint64_t until, std::function<void()> done) {
   if (link_ != nullptr) link_->Drop("this node is going down");
   env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop,
-                                   done = std::move(done)] {
+                                   clock = &env_.clock, until, due = uidlists_due_, done = std::move(done)] {
     for (;;) {
       absl::StatusOr<bool> more = store->RunOnce(kStoreItemsAtOnce);
       if (!more.ok() || !*more) break;
     }
+    size_t written = 0;
+    for (const AccountId& id : due) {
+      if (clock->BootMillis() >= until) break;
+      absl::StatusOr<AccountState> state = store->Load(id);
+      absl::Status status = state.ok() ? store->WriteDovecotFiles(*state) : state.status();
+      ++written;
+      if (!status.ok() && !absl::IsNotFound(status)) LogUidlist(id.hex(), status);
+    }
+    if (written < due.size()) LogUidlist(absl::StrCat(due.size() - written), absl::DeadlineExceededError("no time"));
     loop->Post([this, alive, done] {
       if (alive.expired()) return;
       absl::Status status = SaveDirectory();
       if (status.ok()) status = store_->Checkpoint().status();
       if (!status.ok()) Log(LogLevel::kError, "final_checkpoint_failed", {{"error", std::string(status.message())}});
-      for (auto& [id, live] : live_) {
-        if (absl::Status written = store_->WriteDovecotFiles(live->state); !written.ok()) {
-          Log(LogLevel::kWarning, "uidlist_not_written",
-              {{"account", live->state.name}, {"error", std::string(written.message())}});
-        }
-      }
       done();
+    });
+  });
+}
+
+// As they leave memory; FinalCheckpoint writes the rest.
+void NodeImpl::WriteUidlists(std::vector<std::shared_ptr<const AccountState>> states) {
+  if (states.empty()) return;
+  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop,
+                                   states = std::move(states)] {
+    std::vector<AccountId> failed;
+    for (const auto& state : states) {
+      const absl::Status status = store->WriteDovecotFiles(*state);
+      if (status.ok()) continue;
+      LogUidlist(state->name, status);
+      failed.push_back(state->id);
+    }
+    loop->Post([this, alive, failed] {
+      if (!alive.expired()) uidlists_due_.insert(failed.begin(), failed.end());
     });
   });
 }

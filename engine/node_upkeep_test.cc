@@ -457,6 +457,42 @@ TEST_F(UpkeepTest, AnAdoptionThatWasInterruptedBeginsAnew) {
   EXPECT_TRUE(Inbox(Data(0)).find(text) != std::string::npos);
 }
 
+// docs/operator.md, "Letters from the past": the files of a replay have names of ours.
+TEST_F(UpkeepTest, ALetterFromThePastIsAdopted) {
+  options_.heartbeat_ms = 500;
+  options_.peer_timeout_ms = 3000;
+  options_.checkpoint_ms = 5000;
+  StartPair();
+  Deliver(0, "Subject: precious\n\nkeep me\n");
+  Deliver(0, "Subject: kept\n\nnever deleted\n");
+  pair_.loop.RunFor(10'000);
+  const uint64_t before_ms = pair_.clock.NowMillis();
+  pair_.loop.RunFor(kHourMs);
+  Expunge(1);
+  pair_.loop.RunFor(65'000);
+  ReplayUntil(0, before_ms);
+  ASSERT_THAT(Inbox(replayed_), HasSubstr("keep me"));
+  // Both of them, at the node that is not the home.
+  const std::string past = replayed_ + "/accounts/example.test/ann/Maildir/new";
+  const std::string present = Data(1) + "/accounts/example.test/ann/Maildir/new";
+  for (const auto& entry : std::filesystem::directory_iterator(past)) {
+    std::filesystem::copy(entry.path(), present, std::filesystem::copy_options::overwrite_existing);
+    const std::string name = entry.path().filename();
+    ASSERT_TRUE(disk_->SetModified(present + "/" + name, 1'700'000'000).ok());
+  }
+  pair_.loop.RunFor(65'000);
+  ASSERT_TRUE(RunUntilQuiet());
+  auto session = Open(0);
+  EXPECT_EQ(session->state().FindName("INBOX")->messages.size(), 2u) << "nothing twice";
+  session.reset();
+  pair_.loop.RunFor(10'000);
+  EXPECT_EQ(node(0).Digests(), node(1).Digests());
+  for (int place = 0; place < 2; ++place) {
+    EXPECT_THAT(Inbox(Data(place)), HasSubstr("keep me"));
+    EXPECT_THAT(Inbox(Data(place)), HasSubstr("never deleted"));
+  }
+}
+
 TEST_F(UpkeepTest, CatchingUpIsToldWhileItLasts) {
   StartPair();
   std::filesystem::create_directories(root_);

@@ -257,7 +257,8 @@ class Replayer {
       if (!more.ok()) return more.status();
       if (!*more) break;
     }
-    return absl::OkStatus();
+    const auto parked = store_->ParkedAccounts();
+    return parked.empty() ? absl::OkStatus() : parked.front().why;
   }
 
   absl::StatusOr<ReplayReport> Finish() {
@@ -266,7 +267,6 @@ class Replayer {
     }
     if (store_) {
       if (absl::Status status = Drain(0); !status.ok()) return status;
-      if (absl::Status status = store_->Checkpoint().status(); !status.ok()) return status;
     }
     for (auto& [id, state] : accounts_) {
       ++report_.accounts;
@@ -276,6 +276,9 @@ class Replayer {
       if (!store_) continue;
       ReportWithoutFile(state);
       if (absl::Status status = store_->WriteDovecotFiles(state); !status.ok()) return status;
+    }
+    if (store_) {
+      if (absl::Status status = store_->Checkpoint().status(); !status.ok()) return status;
     }
     std::sort(report_.digests.begin(), report_.digests.end());
     return std::move(report_);

@@ -28,7 +28,9 @@ class ForwardingDisk : public journal::Disk {
     return to_->SetModified(path, mtime_s);
   }
   absl::Status SyncDirectory(const std::string& path) override { return to_->SyncDirectory(path); }
-  absl::Status SyncFileSystem(const std::string& path) override { return to_->SyncFileSystem(path); }
+  absl::StatusOr<std::unique_ptr<journal::FileSystem>> OpenFileSystem(const std::string& path) override {
+    return to_->OpenFileSystem(path);
+  }
   absl::StatusOr<uint64_t> FreeBytes(const std::string& path) override { return to_->FreeBytes(path); }
   absl::Status CreateWhole(const std::string& path, std::string_view bytes, int64_t mtime_s) override {
     return to_->CreateWhole(path, bytes, mtime_s);

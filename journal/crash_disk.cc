@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <set>
+#include <utility>
 
 namespace gemel::journal {
 namespace {
@@ -78,6 +79,7 @@ struct CrashDisk::Inode {
   int64_t mtime_s = 0;
   int64_t mtime_synced_s = 0;
   std::vector<DataChange> pending;
+  bool lost_some = false;  // and who has it open was not told yet
   std::map<std::string, std::shared_ptr<Inode>> entries;
   std::map<std::string, std::shared_ptr<Inode>> entries_synced;
 };
@@ -128,8 +130,11 @@ class CrashFile : public File {
     std::lock_guard lock(disk_->mutex_);
     if (!begun.ok()) {
       inode_->pending.clear();  // the kernel marks the pages clean: lost for good
+      if (!absl::IsResourceExhausted(begun)) ++disk_->failed_syncs_;
       return begun;
     }
+    if (std::exchange(inode_->lost_some, false))
+      return absl::UnavailableError("sync " + path_ + ": an earlier one failed");
     CrashDisk::SyncData(*inode_);
     return absl::OkStatus();
   }
@@ -159,6 +164,16 @@ class CrashFile : public File {
   std::shared_ptr<CrashDisk::Inode> inode_;
   std::string path_;
   bool writable_;
+};
+
+class CrashFileSystem : public FileSystem {
+ public:
+  CrashFileSystem(CrashDisk* disk, uint64_t failures_seen) : disk_(disk), failures_seen_(failures_seen) {}
+  absl::Status Sync() override { return disk_->SyncAll(&failures_seen_); }
+
+ private:
+  CrashDisk* disk_;
+  uint64_t failures_seen_;
 };
 
 CrashDisk::CrashDisk() : root_(std::make_shared<Inode>()), capacity_bytes_(kNever), fail_at_(kNever) {
@@ -220,16 +235,16 @@ void CrashDisk::Commit(NameChange change) {
   names_pending_.push_back(std::move(change));
 }
 
-void CrashDisk::SyncNames(const Inode* directory) {
+void CrashDisk::EndNames(const Inode* directory, Fate fate) {
   std::vector<NameChange> rest;
   for (NameChange& change : names_pending_) {
-    const bool synced = directory == nullptr || std::any_of(change.sets.begin(), change.sets.end(), [&](auto& set) {
-                          return set.directory.get() == directory;
-                        });
-    if (!synced) {
+    const bool meant = directory == nullptr || std::any_of(change.sets.begin(), change.sets.end(),
+                                                           [&](auto& set) { return set.directory.get() == directory; });
+    if (!meant) {
       rest.push_back(std::move(change));
       continue;
     }
+    if (fate == Fate::kLost) continue;
     for (NameChange::Set& set : change.sets) {
       if (set.inode != nullptr) {
         set.directory->entries_synced[set.name] = set.inode;
@@ -384,26 +399,43 @@ absl::Status CrashDisk::SetModified(const std::string& path, int64_t mtime_s) {
 }
 
 absl::Status CrashDisk::SyncDirectory(const std::string& path) {
-  if (absl::Status s = Begin("sync directory " + path); !s.ok()) return s;
+  const absl::Status begun = Begin("sync directory " + path);
   std::lock_guard lock(mutex_);
   InodePtr inode = Find(path);
-  if (inode == nullptr) return NotFound(path);
-  SyncNames(inode.get());
-  return absl::OkStatus();
+  if (absl::IsResourceExhausted(begun)) return begun;
+  if (!begun.ok()) ++failed_syncs_;
+  if (inode == nullptr) return begun.ok() ? NotFound(path) : begun;
+  EndNames(inode.get(), begun.ok() ? Fate::kSynced : Fate::kLost);
+  return begun;
 }
 
-absl::Status CrashDisk::SyncFileSystem(const std::string& path) {
-  if (absl::Status s = Begin("sync file system of " + path); !s.ok()) return s;
+absl::StatusOr<std::unique_ptr<FileSystem>> CrashDisk::OpenFileSystem(const std::string& path) {
   std::lock_guard lock(mutex_);
-  SyncNames(nullptr);
+  if (Find(path) == nullptr) return NotFound(path);
+  return std::make_unique<CrashFileSystem>(this, failed_syncs_);
+}
+
+absl::Status CrashDisk::SyncAll(uint64_t* failures_seen) {
+  const absl::Status begun = Begin("sync file system");
+  std::lock_guard lock(mutex_);
+  if (absl::IsResourceExhausted(begun)) return begun;
+  if (!begun.ok()) ++failed_syncs_;
+  EndNames(nullptr, begun.ok() ? Fate::kSynced : Fate::kLost);
   std::set<Inode*> done;
   const std::function<void(Inode&)> visit = [&](Inode& inode) {
     if (!done.insert(&inode).second) return;
-    SyncData(inode);
+    if (begun.ok()) {
+      SyncData(inode);
+    } else if (!inode.pending.empty()) {
+      inode.pending.clear();
+      inode.lost_some = true;
+    }
     for (auto& [name, child] : inode.entries) visit(*child);
   };
   visit(*root_);
-  return absl::OkStatus();
+  const bool failed_before = std::exchange(*failures_seen, failed_syncs_) != failed_syncs_;
+  if (begun.ok() && failed_before) return absl::UnavailableError("sync file system: an earlier sync failed");
+  return begun;
 }
 
 absl::StatusOr<uint64_t> CrashDisk::FreeBytes(const std::string&) {

@@ -2,11 +2,13 @@
 //   - say what it would hold after a power cut at this moment, with any part of the unsynced operations lost (Image),
 //   - fail the Nth operation, once or for ever (FailAt), and run full (SetCapacity).
 //
-// Fault model. A write or truncation is unsynced until DataSync of its file or SyncFileSystem; a name (made, renamed,
-// linked, removed) until SyncDirectory of its directory or SyncFileSystem. Of the unsynced operations any subset may
-// survive, in 512-byte sectors of a write; those that survive are applied in their order. What was synced survives.
-// After a failed DataSync what was pending is gone for the disk though reads still show it, and a later DataSync does
-// not bring it back (as Linux does it). Not modelled: what was synced going bad; tests flip bits for that.
+// Fault model. A write or truncation is unsynced until DataSync of its file or a sync of the file system; a name (made,
+// renamed, linked, removed) until SyncDirectory of its directory or a sync of the file system. Of the unsynced
+// operations any subset may survive, in 512-byte sectors of a write; those that survive are applied in their order.
+// What was synced survives. After a failed sync (of a file, a directory, the file system) what was pending in it is
+// gone for the disk though reads still show it, and a later sync does not bring it back; who had the file, or the file
+// system, open is told so by the next sync, once (as Linux does it). A sync for which the disk is only full loses
+// nothing, but for DataSync. Not modelled: what was synced going bad; tests flip bits for that.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -39,7 +41,7 @@ class CrashDisk : public Disk {
   absl::StatusOr<FileInfo> Stat(const std::string& path) override;
   absl::Status SetModified(const std::string& path, int64_t mtime_s) override;
   absl::Status SyncDirectory(const std::string& path) override;
-  absl::Status SyncFileSystem(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<FileSystem>> OpenFileSystem(const std::string& path) override;
   absl::StatusOr<uint64_t> FreeBytes(const std::string& path) override;
 
   // One operation that a crash may lose.
@@ -69,6 +71,7 @@ class CrashDisk : public Disk {
 
  private:
   friend class CrashFile;
+  friend class CrashFileSystem;
   using InodePtr = std::shared_ptr<Inode>;
 
   absl::Status Begin(const std::string& what);  // observer, counter, injected failure
@@ -76,14 +79,17 @@ class CrashDisk : public Disk {
   // The directory and the last name of `path`.
   absl::StatusOr<std::pair<InodePtr, std::string>> Parent(const std::string& path) const;
   void Commit(NameChange change);
-  void SyncNames(const Inode* directory);  // nullptr: all
+  enum class Fate { kSynced, kLost };
+  void EndNames(const Inode* directory, Fate fate);  // nullptr: all
   static void SyncData(Inode& inode);
+  absl::Status SyncAll(uint64_t* failures_seen);
 
   mutable std::mutex mutex_;  // guards all below, and every inode
   InodePtr root_;
   std::vector<NameChange> names_pending_;
   uint64_t next_inode_ = 1;
   uint64_t next_stamp_ = 1;
+  uint64_t failed_syncs_ = 0;  // that lost something
   uint64_t used_bytes_ = 0;
   uint64_t capacity_bytes_;
   std::function<void(const std::string&)> observer_;

@@ -27,9 +27,18 @@ class File {
   virtual absl::StatusOr<uint64_t> Size() = 0;
 };
 
+// One file system, to be synced as a whole. To be kept open for as long as somebody relies on it: that something could
+// not be written back is told only to those who had it open by then, and once.
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+  virtual absl::Status Sync() = 0;  // syncfs: never retried after a failure as if nothing had happened
+};
+
 struct FileInfo {
   uint64_t bytes = 0;
   int64_t mtime_s = 0;
+  int64_t changed_s = 0;  // of the inode: no program can set it back. 0 where that is not known
   uint64_t inode = 0;
   uint64_t links = 0;
   bool is_directory = false;
@@ -54,8 +63,8 @@ class Disk {
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;  // names, sorted
   virtual absl::StatusOr<FileInfo> Stat(const std::string& path) = 0;  // FailedPrecondition: FIFO, link to a file
   virtual absl::Status SetModified(const std::string& path, int64_t mtime_s) = 0;
-  virtual absl::Status SyncDirectory(const std::string& path) = 0;   // fsync of the directory: makes names durable
-  virtual absl::Status SyncFileSystem(const std::string& path) = 0;  // syncfs of the file system that holds `path`
+  virtual absl::Status SyncDirectory(const std::string& path) = 0;  // fsync of the directory: makes names durable
+  virtual absl::StatusOr<std::unique_ptr<FileSystem>> OpenFileSystem(const std::string& path) = 0;  // that holds `path`
   virtual absl::StatusOr<uint64_t> FreeBytes(const std::string& path) = 0;
 
   // A new file with these bytes and this mtime, in as few system calls as there are; replaces nothing.

@@ -92,7 +92,7 @@ TEST_P(DiskTest, DirectoriesAreMadeMovedAndRemovedWhole) {
   EXPECT_TRUE(disk_->RemoveTree(Path("w")).ok());
   EXPECT_EQ(disk_->List(root_).value(), std::vector<std::string>{"x"});
   EXPECT_TRUE(disk_->SyncDirectory(root_).ok());
-  EXPECT_TRUE(disk_->SyncFileSystem(root_).ok());
+  EXPECT_TRUE((*disk_->OpenFileSystem(root_))->Sync().ok());
   EXPECT_GT(disk_->FreeBytes(root_).value(), 0u);
 }
 
@@ -122,6 +122,40 @@ TEST(CrashDiskTest, ANameIsDurableOnlyWithItsDirectory) {
   EXPECT_TRUE(absl::IsNotFound(disk.ImageOfSynced()->Stat("/d/a").status()));
   ASSERT_TRUE(disk.SyncDirectory("/d").ok());
   EXPECT_EQ(disk.ImageOfSynced()->ReadWhole("/d/a").value(), "x");
+}
+
+// As Linux does it: the pages are clean afterwards, and only who had the file system open is told, once.
+TEST(CrashDiskTest, AFailedSyncOfTheFileSystemLosesAllThatWasPending) {
+  CrashDisk disk;
+  auto early = disk.OpenFileSystem("/");
+  ASSERT_TRUE(disk.MakeDirectories("/d").ok());
+  auto file = disk.Open("/d/a", OpenMode::kCreate);
+  ASSERT_TRUE((*file)->WriteAt(0, "x").ok());
+  disk.FailAt(disk.operations(), absl::UnavailableError("injected"), false);
+  EXPECT_FALSE((*early)->Sync().ok());
+  EXPECT_EQ(disk.ReadWhole("/d/a").value(), "x");
+  EXPECT_TRUE((*early)->Sync().ok());
+  EXPECT_TRUE(absl::IsNotFound(disk.ImageOfAll()->Stat("/d").status()));
+  EXPECT_FALSE((*file)->DataSync().ok()) << "what it had written was lost";
+}
+
+TEST(CrashDiskTest, WhoHasTheFileSystemOpenIsToldOfOtherSyncsThatFailed) {
+  CrashDisk disk;
+  auto early = disk.OpenFileSystem("/");
+  ASSERT_TRUE(disk.MakeDirectories("/d").ok());
+  disk.FailAt(disk.operations(), absl::UnavailableError("injected"), false);
+  EXPECT_FALSE(disk.SyncDirectory("/").ok());
+  auto late = disk.OpenFileSystem("/");
+  EXPECT_FALSE((*early)->Sync().ok());
+  EXPECT_TRUE((*early)->Sync().ok());
+  EXPECT_TRUE((*late)->Sync().ok());
+  EXPECT_TRUE(absl::IsNotFound(disk.ImageOfAll()->Stat("/d").status()));
+  // A disk that is only full loses nothing.
+  ASSERT_TRUE(disk.MakeDirectories("/e").ok());
+  disk.FailAt(disk.operations(), absl::ResourceExhaustedError("injected"), false);
+  EXPECT_FALSE(disk.SyncDirectory("/").ok());
+  EXPECT_TRUE((*early)->Sync().ok());
+  EXPECT_TRUE(disk.ImageOfSynced()->Stat("/e").ok());
 }
 
 TEST(CrashDiskTest, AFailedSyncLosesItsWritesForGood) {

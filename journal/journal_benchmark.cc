@@ -104,7 +104,9 @@ class NoSyncDisk : public Disk {
     return disk_.SetModified(path, mtime_s);
   }
   absl::Status SyncDirectory(const std::string&) override { return absl::OkStatus(); }
-  absl::Status SyncFileSystem(const std::string&) override { return absl::OkStatus(); }
+  absl::StatusOr<std::unique_ptr<FileSystem>> OpenFileSystem(const std::string& path) override {
+    return disk_.OpenFileSystem(path);
+  }
   absl::StatusOr<uint64_t> FreeBytes(const std::string& path) override { return disk_.FreeBytes(path); }
 
  private:

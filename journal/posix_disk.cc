@@ -109,6 +109,19 @@ class PosixFile : public File {
   std::string path_;
 };
 
+class PosixFileSystem : public FileSystem {
+ public:
+  PosixFileSystem(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  absl::Status Sync() override {
+    if (syncfs(fd_.get()) != 0) return ErrnoStatus(errno, "syncfs", path_);
+    return absl::OkStatus();
+  }
+
+ private:
+  Descriptor fd_;
+  std::string path_;
+};
+
 class PosixDisk : public Disk {
  public:
   absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override {
@@ -183,6 +196,7 @@ class PosixDisk : public Disk {
     }
     return FileInfo{.bytes = static_cast<uint64_t>(info.st_size),
                     .mtime_s = info.st_mtim.tv_sec,
+                    .changed_s = info.st_ctim.tv_sec,
                     .inode = info.st_ino,
                     .links = info.st_nlink,
                     .is_directory = S_ISDIR(info.st_mode)};
@@ -201,11 +215,10 @@ class PosixDisk : public Disk {
     return absl::OkStatus();
   }
 
-  absl::Status SyncFileSystem(const std::string& path) override {
-    Descriptor fd(OpenRetrying(path.c_str(), O_RDONLY));
-    if (!fd) return ErrnoStatus(errno, "open", path);
-    if (syncfs(fd.get()) != 0) return ErrnoStatus(errno, "syncfs", path);
-    return absl::OkStatus();
+  absl::StatusOr<std::unique_ptr<FileSystem>> OpenFileSystem(const std::string& path) override {
+    const int fd = OpenRetrying(path.c_str(), O_RDONLY);
+    if (fd < 0) return ErrnoStatus(errno, "open", path);
+    return std::make_unique<PosixFileSystem>(fd, path);
   }
 
   absl::StatusOr<uint64_t> FreeBytes(const std::string& path) override {

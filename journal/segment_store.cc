@@ -129,13 +129,14 @@ void SegmentStore::PrepareSpare(uint64_t offset, uint64_t segment_bytes) {
 
 absl::Status SegmentStore::Recycle(SegmentNumber number, uint64_t segment_bytes) {
   const std::string path = SegmentPath(options_.directory, number);
-  if (segment_bytes == options_.segment_bytes && spares_.size() < kSparesMax && growing_ == nullptr) {
-    if (absl::Status s = disk_.Rename(path, SparePath(options_.directory, next_spare_)); !s.ok()) return s;
-    spares_.push_back(next_spare_++);
-  } else {
-    if (absl::Status s = disk_.Remove(path); !s.ok()) return s;
-  }
-  return disk_.SyncDirectory(options_.directory);
+  const bool reuse = segment_bytes == options_.segment_bytes && spares_.size() < kSparesMax && growing_ == nullptr;
+  absl::Status status = reuse ? disk_.Rename(path, SparePath(options_.directory, next_spare_)) : disk_.Remove(path);
+  if (!status.ok()) return status;
+  const SegmentNumber spare = reuse ? next_spare_++ : 0;
+  // After a failed sync the old name may stay on the disk for good: what is written into that file would bear it.
+  status = disk_.SyncDirectory(options_.directory);
+  if (status.ok() && reuse) spares_.push_back(spare);
+  return status;
 }
 
 }  // namespace gemel::journal

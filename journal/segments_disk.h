@@ -29,7 +29,7 @@ class SegmentsDisk : public Disk {
   absl::StatusOr<FileInfo> Stat(const std::string&) override { return Unused(); }
   absl::Status SetModified(const std::string&, int64_t) override { return Unused(); }
   absl::Status SyncDirectory(const std::string&) override { return Unused(); }
-  absl::Status SyncFileSystem(const std::string&) override { return Unused(); }
+  absl::StatusOr<std::unique_ptr<FileSystem>> OpenFileSystem(const std::string&) override { return Unused(); }
   absl::StatusOr<uint64_t> FreeBytes(const std::string&) override { return Unused(); }
 
  private:

@@ -127,8 +127,15 @@ bool Account::has_work() const {
 std::vector<uint16_t> Account::KeywordIndexes(const MailboxId& mailbox, const std::vector<std::string>& names) {
   std::vector<uint16_t> indexes;
   if (names.empty()) return indexes;
+  std::vector<std::string> none;
+  std::vector<std::string>* list = &none;
+  if (const auto living = mailboxes_.find(mailbox); living != mailboxes_.end()) {
+    list = &living->second.keywords;
+  } else if (const auto dropped = dropped_.find(mailbox); dropped != dropped_.end()) {
+    list = &dropped->second;
+  }
   // In the order of first use, as Mailbox::Intern counts them.
-  std::vector<std::string>& known = mailboxes_[mailbox].keywords;
+  std::vector<std::string>& known = *list;
   for (const std::string& name : names) {
     auto it = std::find(known.begin(), known.end(), name);
     if (it == known.end()) it = known.insert(known.end(), name);
@@ -161,7 +168,7 @@ absl::Status Account::Do(const PutMailbox& op) {
   See(op.highest_modseq);
   meta_.last_uid_validity = std::max(meta_.last_uid_validity, op.uid_validity);
   mailboxes_[op.mailbox] = op;
-  std::erase(dropped_, op.mailbox);
+  dropped_.erase(op.mailbox);
   const auto [it, added] = mailbox_rows_.try_emplace(op.mailbox, rows_.size());
   if (added) {
     rows_.emplace_back(op);
@@ -174,9 +181,10 @@ absl::Status Account::Do(const PutMailbox& op) {
 // The directory goes in RemoveEmptied, when it is durable that what was moved out of it is elsewhere.
 absl::Status Account::Do(const DropMailbox& op) {
   See(op.modseq);
+  const auto known = mailboxes_.find(op.mailbox);
+  dropped_[op.mailbox] = known == mailboxes_.end() ? std::vector<std::string>() : std::move(known->second.keywords);
   mailboxes_.erase(op.mailbox);
   mailbox_rows_.erase(op.mailbox);
-  dropped_.push_back(op.mailbox);
   rows_.emplace_back(op);
   return absl::OkStatus();
 }
@@ -331,9 +339,7 @@ absl::Status Account::FlushRows() {
     if (!meta_.complete) {
       // Rows refer to mailboxes that this new file may not have.
       std::vector<IndexRow> known;
-      for (const auto& [id, row] : mailboxes_) {
-        if (!row.name.empty()) known.emplace_back(row);
-      }
+      for (const auto& [id, row] : mailboxes_) known.emplace_back(row);
       status = index_->Write(known, {}, meta_, &changes);
       if (status.ok()) status = index_->Write(rows_, structures_, meta_, &changes);
     } else {
@@ -347,21 +353,23 @@ absl::Status Account::FlushRows() {
   rows_.clear();
   flag_rows_.clear();
   mailbox_rows_.clear();
+  for (const auto& [guid, bytes] : structures_) context_.structure_bytes -= bytes.size();
   structures_.clear();
   new_clock_ = false;
   Note(changes);
   return absl::OkStatus();
 }
 
+std::string Account::PathOf(const StoredMessage& stored) {
+  return RelativePath(stored.message, KeywordIndexes(stored.mailbox, stored.keywords));
+}
+
 void Account::Note(const FileChanges& changes) {
-  const auto path_of = [this](const StoredMessage& stored) {
-    return RelativePath(stored.message, KeywordIndexes(stored.mailbox, stored.keywords));
-  };
   for (const auto& change : changes.changes) {
     if (const auto* gone = std::get_if<StoredMessage>(&change)) {
       const auto lagging = names_.find(gone->message.dot);
       gone_.push_back(
-          {.mailbox = gone->mailbox, .on_disk = lagging == names_.end() ? path_of(*gone) : lagging->second.on_disk});
+          {.mailbox = gone->mailbox, .on_disk = lagging == names_.end() ? PathOf(*gone) : lagging->second.on_disk});
       if (lagging != names_.end()) names_.erase(lagging);
       continue;
     }
@@ -369,13 +377,12 @@ void Account::Note(const FileChanges& changes) {
     const Dot& dot = renamed.after.message.dot;
     auto lagging = names_.find(dot);
     if (lagging == names_.end()) {
-      lagging =
-          names_
-              .try_emplace(dot,
-                           Lagging{.mailbox = renamed.after.mailbox, .on_disk = path_of(renamed.before), .target = {}})
-              .first;
+      lagging = names_
+                    .try_emplace(
+                        dot, Lagging{.mailbox = renamed.after.mailbox, .on_disk = PathOf(renamed.before), .target = {}})
+                    .first;
     }
-    lagging->second.target = path_of(renamed.after);
+    lagging->second.target = PathOf(renamed.after);
     if (lagging->second.target == lagging->second.on_disk) names_.erase(lagging);
   }
 }
@@ -389,8 +396,12 @@ absl::StatusOr<bool> Account::FlushNames(size_t count) {
     const auto it = names_.begin();
     const std::string* path = files_.Find(it->second.mailbox);
     if (path != nullptr) {
-      const absl::Status s = files_.Rename(*path + "/" + it->second.on_disk, *path + "/" + it->second.target);
-      if (!s.ok() && !absl::IsNotFound(s)) return s;  // NotFound: somebody else moved it; Reconcile finds it
+      const std::string target = *path + "/" + it->second.target;
+      absl::Status s = files_.Rename(*path + "/" + it->second.on_disk, target);
+      if (absl::IsNotFound(s)) {  // somebody else has renamed it
+        if (const auto found = files_.ScanFor(*path, BaseOf(FileNameOf(target)))) s = files_.Rename(*found, target);
+      }
+      if (!s.ok() && !absl::IsNotFound(s)) return s;
     }
     names_.erase(it);
   }
@@ -399,18 +410,25 @@ absl::StatusOr<bool> Account::FlushNames(size_t count) {
     --count;
     const std::string* path = files_.Find(gone_.front().mailbox);
     if (path == nullptr) continue;
-    if (absl::Status s = files_.Expunge(*path + "/" + gone_.front().on_disk, day); !s.ok()) return s;
+    const std::string file = *path + "/" + gone_.front().on_disk;
+    absl::Status s = files_.Expunge(file, day);
+    if (absl::IsNotFound(s)) {  // gone already, or under another name
+      const auto found = files_.ScanFor(*path, BaseOf(FileNameOf(file)));
+      s = found ? files_.Expunge(*found, day) : absl::OkStatus();
+    }
+    if (!s.ok() && !absl::IsNotFound(s)) return s;
   }
   if (!names_.empty() || !gone_.empty()) return true;
-  emptied_.insert(emptied_.end(), dropped_.begin(), dropped_.end());
+  for (const auto& [id, keywords] : dropped_) emptied_.push_back(id);
   dropped_.clear();
   return false;
 }
 
-absl::Status Account::RemoveEmptied() {
-  for (; !emptied_.empty(); emptied_.pop_back()) {
-    if (mailboxes_.find(emptied_.back()) != mailboxes_.end()) continue;  // made again meanwhile, by a replay
-    if (absl::Status s = files_.RemoveMailbox(emptied_.back(), Today()); !s.ok()) return s;
+absl::Status Account::RemoveEmptied(const std::vector<MailboxId>& mailboxes) {
+  for (const MailboxId& id : mailboxes) {
+    const bool made_again = mailboxes_.find(id) != mailboxes_.end();  // meanwhile, by a replay
+    if (absl::Status s = made_again ? absl::OkStatus() : files_.RemoveMailbox(id, Today()); !s.ok()) return s;
+    std::erase(emptied_, id);
   }
   return absl::OkStatus();
 }
@@ -480,89 +498,13 @@ std::optional<std::string> Account::Structure(const Guid& guid) {
   return index_ == nullptr ? std::nullopt : index_->Structure(guid);
 }
 
-// ---- message files ----
-
-absl::Status Account::WithFile(const MailboxId& mailbox, const Message& message,
-                               const std::vector<std::string>& keywords,
-                               const std::function<absl::Status(const std::string&)>& use) {
-  const std::string* directory_path = files_.Find(mailbox);
-  if (directory_path == nullptr) return absl::NotFoundError("no directory for mailbox " + mailbox.hex());
-  const std::string prefix = *directory_path + "/";
-  std::vector<std::string> tried;
-  absl::Status status = absl::NotFoundError("not tried");
-  const auto attempt = [&](const std::string& relative) {
-    if (std::find(tried.begin(), tried.end(), relative) != tried.end()) return false;
-    tried.push_back(relative);
-    status = use(prefix + relative);
-    return !absl::IsNotFound(status);
-  };
-  if (const auto lagging = names_.find(message.dot); lagging != names_.end() && attempt(lagging->second.on_disk)) {
-    return status;
-  }
-  if (attempt(RelativePath(message, KeywordIndexes(mailbox, keywords)))) return status;
-  // The name may be that of an older row: in the index, or in one that waits.
-  if (message.uid != 0 && (index_ != nullptr || (!fresh_ && OpenIndex(Index::Create::kNo).ok())) && index_ != nullptr) {
-    auto row = index_->FindMessage(mailbox, message.uid);
-    if (row.ok() && *row && (*row)->message.dot == message.dot &&
-        attempt(RelativePath((*row)->message, KeywordIndexes(mailbox, (*row)->keywords)))) {
-      return status;
-    }
-  }
-  for (const IndexRow& each : rows_) {
-    const auto* row = std::get_if<MessageRow>(&each);
-    if (row == nullptr || row->message.dot != message.dot || row->mailbox != mailbox) continue;
-    if (attempt(RelativePath(row->message, KeywordIndexes(mailbox, row->keywords)))) return status;
-  }
-  const auto found = files_.ScanFor(*directory_path, MaildirBaseName(message));
-  return found ? use(*found)
-               : absl::NotFoundError(
-                     fmt::format("{}: no file {} in {}", name_, MaildirBaseName(message), *directory_path));
-}
-
-absl::StatusOr<std::unique_ptr<journal::File>> Account::OpenMessage(const MailboxId& mailbox, const Message& message) {
-  if (absl::Status s = Ready(); !s.ok()) return s;
-  std::unique_ptr<journal::File> file;
-  const auto open = [&](const std::string& path) {
-    auto opened = context_.disk.Open(path, journal::OpenMode::kRead);
-    if (opened.ok()) file = *std::move(opened);
-    return opened.status();
-  };
-  const absl::Status status =
-      mailbox.empty() ? open(files_.SpoolPath(MaildirBaseName(message))) : WithFile(mailbox, message, {}, open);
-  if (!status.ok()) return status;
-  return file;
-}
-
-absl::Status Account::Restore(const MailboxId& mailbox, const Message& message, std::string_view bytes) {
-  if (absl::Status s = Ready(); !s.ok()) return s;
-  const auto overwrite = [&](const std::string& path) {
-    auto there = context_.disk.ReadWhole(path);
-    if (!there.ok()) return there.status();
-    if (*there == bytes) return absl::OkStatus();
-    auto file = context_.disk.Open(path, journal::OpenMode::kReadWrite);
-    if (!file.ok()) return file.status();
-    absl::Status status = (*file)->WriteAt(0, bytes);
-    if (status.ok()) status = (*file)->Truncate(bytes.size());
-    file->reset();
-    return status.ok() ? context_.disk.SetModified(path, message.internal_date_s) : status;
-  };
-  const BodySource source{.trace = {}, .bytes = bytes, .path = {}};
-  if (mailbox.empty()) {
-    const std::string path = files_.SpoolPath(MaildirBaseName(message));
-    const absl::Status status = overwrite(path);
-    return absl::IsNotFound(status) ? files_.CreateMessage(path, source, message.internal_date_s) : status;
-  }
-  const absl::Status status = WithFile(mailbox, message, {}, overwrite);
-  if (!absl::IsNotFound(status)) return status;
-  std::vector<std::string> keywords;
-  if (index_ != nullptr) {
-    auto row = index_->FindMessage(mailbox, message.uid);
-    if (row.ok() && *row) keywords = (*row)->keywords;
-  }
-  auto path = PathFor(mailbox, message, keywords);
-  if (!path.ok()) return path.status();
-  names_.erase(message.dot);
-  return files_.CreateMessage(*path, source, message.internal_date_s);
+void Account::CacheStructure(const Guid& guid, std::string bytes) {
+  std::string& structure = structures_[guid];
+  context_.structure_bytes += bytes.size() - structure.size();
+  structure = std::move(bytes);
+  if (context_.structure_bytes <= context_.options.structure_bytes_max) return;
+  context_.structure_bytes -= structure.size();
+  structures_.erase(guid);
 }
 
 }  // namespace gemel::maildir

@@ -6,6 +6,7 @@
 //
 // Threads: the caller holds `mutex` for every method.
 #pragma once
+#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "maildir/account_files.h"
 #include "maildir/index.h"
+#include "maildir/reconcile.h"
 #include "maildir/spool.h"
 #include "maildir/store.h"
 
@@ -29,6 +31,7 @@ struct AccountContext {
   const StoreOptions& options;
   Spool& spool;
   journal::Clock& clock;
+  std::atomic<size_t>& structure_bytes;  // in memory, of all accounts
 };
 
 class Account {
@@ -50,9 +53,10 @@ class Account {
   absl::Status FlushRows();
   // At most about `count` renames; true: there may be more.
   absl::StatusOr<bool> FlushNames(size_t count);
-  // Removes the directories of dropped mailboxes that FlushNames has left behind. Only after a sync: else a power cut
-  // could keep the removal and lose the rename that brought a message out of it.
-  absl::Status RemoveEmptied();
+  // Dropped mailboxes whose directories FlushNames has left behind. They are removed only after a sync that began
+  // later: else a power cut could keep the removal and lose the rename that brought a message out of it.
+  const std::vector<MailboxId>& emptied() const { return emptied_; }
+  absl::Status RemoveEmptied(const std::vector<MailboxId>& mailboxes);
 
   absl::StatusOr<AccountState> Load();
   absl::Status Rewrite(const AccountState& state);
@@ -63,13 +67,20 @@ class Account {
   absl::Status Restore(const MailboxId& mailbox, const Message& message, std::string_view bytes);
 
   std::optional<std::string> Structure(const Guid& guid);
-  void CacheStructure(const Guid& guid, std::string bytes) { structures_[guid] = std::move(bytes); }
+  // Forgotten at once where too many wait: then it is computed again.
+  void CacheStructure(const Guid& guid, std::string bytes);
 
   absl::StatusOr<AccountFiles*> Files();  // opened
-  std::string Today() const;              // "2026-11-23", UTC
+  // See reconcile.h. Looks at what waits, then from the newest UID of that mailbox down, then everywhere.
+  absl::StatusOr<FileOwners> FindOwners(const std::string& mailbox_path, const std::vector<std::string>& bases);
+  SeenDirectories& seen() { return seen_; }  // for FindStrangerFiles
+  std::string Today() const;                 // "2026-11-23", UTC
 
   bool has_index_open() const { return index_ != nullptr; }
-  void CloseIndex() { index_.reset(); }  // rows stay in memory
+  void CloseIndex() {  // rows stay in memory
+    index_.reset();
+    seen_.clear();
+  }
 
  private:
   struct Lagging {
@@ -102,7 +113,10 @@ class Account {
   void SetAside(const absl::Status& why);
   std::string IndexPath() const { return directory() + "/index.sqlite"; }
 
+  // Of a dropped mailbox, too, while its files wait to go. Of one that is not known only a guess: its files are found
+  // by their bases.
   std::vector<uint16_t> KeywordIndexes(const MailboxId& mailbox, const std::vector<std::string>& names);
+  std::string PathOf(const StoredMessage& stored);  // where its index row says that it is, below its mailbox
   absl::StatusOr<std::string> PathFor(const MailboxId& mailbox, const Message& message,
                                       const std::vector<std::string>& keywords);
   absl::Status Create(const std::string& path, const Message& message, const std::string& trace,
@@ -135,8 +149,9 @@ class Account {
 
   absl::flat_hash_map<Dot, Lagging> names_;
   std::deque<Gone> gone_;
-  std::vector<MailboxId> dropped_;
-  std::vector<MailboxId> emptied_;  // dropped, and FlushNames is through with their files
+  std::map<MailboxId, std::vector<std::string>> dropped_;  // with their keywords
+  std::vector<MailboxId> emptied_;                         // dropped, and FlushNames is through with their files
+  SeenDirectories seen_;
 };
 
 }  // namespace gemel::maildir

@@ -145,7 +145,7 @@ absl::Status AccountFiles::RemoveMailbox(const MailboxId& mailbox, const std::st
     if (absl::IsNotFound(names.status())) continue;
     if (!names.ok()) return names.status();
     for (const std::string& name : *names) {
-      if (absl::Status s = Expunge(path + part + "/" + name, day); !s.ok()) return s;
+      if (absl::Status s = Expunge(path + part + "/" + name, day); !s.ok() && !absl::IsNotFound(s)) return s;
     }
   }
   if (path == maildir()) return absl::InternalError("INBOX cannot be removed: " + path);
@@ -192,9 +192,10 @@ absl::Status AccountFiles::CreateMessage(const std::string& path, const BodySour
       if (absl::Status s = disk_.MakeDirectories(ParentOf(path)); !s.ok()) return s;
       status = disk_.CreateWhole(path, whole, mtime_s);
     }
-    if (!absl::IsAlreadyExists(status)) return status;
-    const auto there = disk_.ReadWhole(path);
+    if (!absl::IsAlreadyExists(status) && !absl::IsResourceExhausted(status)) return status;
+    const auto there = disk_.ReadWhole(path);  // on a full disk, too, a replay gets over what is there
     if (there.ok() && *there == whole) return absl::OkStatus();
+    if (absl::IsResourceExhausted(status)) return status;
   }
   const std::string beside = TmpPathOf(path);
   absl::Status status = WriteBeside(beside, body, mtime_s);
@@ -230,8 +231,7 @@ absl::Status AccountFiles::Rename(const std::string& from, const std::string& to
 
 absl::Status AccountFiles::Expunge(const std::string& path, const std::string& day) {
   const std::string to = directory_ + "/expunged/" + day + "/" + std::string(BaseOf(NameOf(path)));
-  absl::Status status = Rename(path, to);
-  return absl::IsNotFound(status) ? absl::OkStatus() : status;
+  return Rename(path, to);
 }
 
 std::string AccountFiles::SpoolPath(std::string_view base) const { return directory_ + "/spool/" + std::string(base); }

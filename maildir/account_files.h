@@ -63,7 +63,7 @@ class AccountFiles {
   // Makes `to` a name of `from`'s file, whatever it was. A crash may leave a link in tmp/.
   absl::Status LinkOver(const std::string& from, const std::string& to);
   absl::Status Rename(const std::string& from, const std::string& to);    // makes to's directory if that is missing
-  absl::Status Expunge(const std::string& path, const std::string& day);  // NotFound is fine: it is gone
+  absl::Status Expunge(const std::string& path, const std::string& day);  // NotFound: it is gone
 
   std::string SpoolPath(std::string_view base) const;
   // Of all days, the newest; nullopt: none.

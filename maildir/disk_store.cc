@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "journal/log.h"
 #include "maildir/account_path.h"
 #include "maildir/base.h"
 #include "maildir/checkpoint.h"
@@ -15,6 +16,10 @@ namespace gemel::maildir {
 namespace {
 
 constexpr size_t kNamesAtOnce = 32;  // renames under one hold of an account's lock
+// Before its last checkpoint the run before this one had looked for strangers everywhere.
+constexpr int64_t kLookedForStrangersSeconds = 120;
+
+std::string_view View(const absl::Status& status) { return {status.message().data(), status.message().size()}; }
 
 class MemoryBody : public Body {
  public:
@@ -78,13 +83,23 @@ DiskStore::DiskStore(journal::Disk& disk, StoreOptions options, CheckpointInfo f
       context_{.disk = disk_,
                .options = options_,
                .spool = spool_,
-               .clock = options_.clock == nullptr ? journal::SystemClock() : *options_.clock},
+               .clock = options_.clock == nullptr ? journal::SystemClock() : *options_.clock,
+               .structure_bytes = structure_bytes_},
       settled_(found.applied),
       last_checkpoint_(std::move(found)) {}
 
 absl::Status DiskStore::Start() {
   if (absl::Status s = disk_.MakeDirectories(options_.root + "/accounts"); !s.ok()) return s;
-  return spool_.Clear();
+  auto file_system = disk_.OpenFileSystem(options_.root);
+  if (!file_system.ok()) return file_system.status();
+  file_system_ = *std::move(file_system);
+  if (const auto checkpoint = disk_.Stat(options_.root + "/checkpoint"); checkpoint.ok()) {
+    strangers_since_s_ = checkpoint->mtime_s - kLookedForStrangersSeconds;
+  }
+  if (absl::Status s = spool_.Clear(); !s.ok()) {
+    journal::Log(journal::LogLevel::kError, "spool_not_emptied", {{"error", View(s)}});
+  }
+  return absl::OkStatus();
 }
 
 void DiskStore::Know(const AccountId& account, const std::string& name) {
@@ -114,15 +129,57 @@ absl::StatusOr<bool> DiskStore::RunOnce(size_t items) {
     const auto account = queue_.Next();
     if (!account) break;
     auto stepped = account->empty() ? StepSpool(~uint64_t{0}) : Step(*account);
-    if (!stepped.ok()) return stepped.status();
     worked = true;
+    if (!stepped.ok() && !IsParked(*account)) return stepped.status();
   }
   return worked;
 }
 
+absl::Status DiskStore::Park(const AccountId& account, absl::Status why) {
+  if (absl::IsResourceExhausted(why)) return why;
+  queue_.Park(account);
+  const std::lock_guard lock(accounts_mutex_);
+  if (parked_.insert_or_assign(account, why).second) {
+    journal::Log(journal::LogLevel::kError, "account_parked", {{"account", account.hex()}, {"error", View(why)}});
+  }
+  return why;
+}
+
+bool DiskStore::IsParked(const AccountId& account) const {
+  const std::lock_guard lock(accounts_mutex_);
+  return parked_.contains(account);
+}
+
+std::vector<Store::Parked> DiskStore::ParkedAccounts() const {
+  const std::lock_guard lock(accounts_mutex_);
+  std::vector<Parked> all;
+  for (const auto& [id, why] : parked_) {
+    const StoreQueue::Backlog backlog = queue_.backlog(id);
+    all.push_back({.account = id, .why = why, .backlog_bytes = backlog.bytes, .backlog_items = backlog.items});
+  }
+  return all;
+}
+
+void DiskStore::RetryParked() {
+  for (const Parked& each : ParkedAccounts()) {
+    absl::Status status = WorkOff(each.account);
+    if (status.ok()) status = FlushAll(each.account);
+    if (!status.ok()) {
+      Park(each.account, std::move(status)).IgnoreError();
+      continue;
+    }
+    {
+      const std::lock_guard lock(accounts_mutex_);
+      parked_.erase(each.account);
+    }
+    queue_.Unpark(each.account);
+    journal::Log(journal::LogLevel::kInfo, "account_written_again", {{"account", each.account.hex()}});
+  }
+}
+
 absl::StatusOr<bool> DiskStore::Step(const AccountId& id) {
   auto account = Find(id);
-  if (!account.ok()) return account.status();
+  if (!account.ok()) return Park(id, account.status());
   {
     const std::lock_guard lock((*account)->mutex);
     const std::shared_ptr<StoreUnit> unit = queue_.Front(id);
@@ -131,7 +188,7 @@ absl::StatusOr<bool> DiskStore::Step(const AccountId& id) {
     if (std::holds_alternative<PutMessage>(op) || std::holds_alternative<PutUnplaced>(op)) {
       if (absl::Status s = DrainSpool(unit->batch); !s.ok()) return s;
     }
-    if (absl::Status s = (*account)->Apply(op); !s.ok()) return s;
+    if (absl::Status s = (*account)->Apply(op); !s.ok()) return Park(id, std::move(s));
     const bool ends = unit->next + 1 == unit->ops.size();
     if (ends) {
       (*account)->EndUnit(*unit->applied);
@@ -139,7 +196,7 @@ absl::StatusOr<bool> DiskStore::Step(const AccountId& id) {
     }
     queue_.Done(id, unit);
     if (!ends || !(*account)->wants_flush()) return true;
-    if (absl::Status s = (*account)->FlushRows(); !s.ok()) return s;
+    if (absl::Status s = (*account)->FlushRows(); !s.ok()) return Park(id, std::move(s));
   }
   TouchIndex(*account);
   return true;
@@ -234,37 +291,61 @@ absl::Status DiskStore::FlushAll(const AccountId& id) {
 // The position is taken first: what is worked off meanwhile may become durable too, which replay does not mind.
 absl::StatusOr<CheckpointInfo> DiskStore::Checkpoint() {
   const std::lock_guard one_at_a_time(checkpoint_mutex_);
+  if (absl::Status s = AfterSync(absl::OkStatus()); !s.ok()) return s;
   SpoolMark mark = queue_.reached();
   if (const auto open_body = spool_.oldest(); open_body && open_body->position < mark.position) mark = *open_body;
-  std::vector<AccountId> dirty;
+  absl::flat_hash_set<AccountId> dirty;
   {
     const std::lock_guard lock(accounts_mutex_);
-    dirty.assign(dirty_.begin(), dirty_.end());
+    dirty.swap(dirty_);
   }
-  for (const AccountId& account : dirty) {
-    {
-      const std::lock_guard lock(accounts_mutex_);
-      dirty_.erase(account);
-    }
-    if (absl::Status s = FlushAll(account); !s.ok()) {
-      MarkDirty(account);
-      return s;
-    }
-  }
-  CheckpointInfo info{.position = mark.position, .applied = *mark.applied};
-  absl::Status status = disk_.SyncFileSystem(options_.root);
-  if (status.ok()) status = WriteCheckpoint(disk_, options_.root, info);
+  bool all_flushed = true;
+  std::map<AccountId, std::vector<MailboxId>> emptied;  // before the sync: it covers no others
   for (const AccountId& id : dirty) {
-    auto account = Find(id);
-    if (!account.ok()) continue;
-    const std::lock_guard lock((*account)->mutex);
+    absl::Status status = FlushAll(id);
+    if (absl::IsResourceExhausted(status)) {
+      for (const AccountId& each : dirty) MarkDirty(each);
+      return status;
+    }
+    if (!status.ok()) {
+      MarkDirty(id);
+      Park(id, std::move(status)).IgnoreError();
+      all_flushed = false;
+      continue;
+    }
+    const AccountPtr account = *Find(id);
+    const std::lock_guard lock(account->mutex);
+    if (!account->emptied().empty()) emptied[id] = account->emptied();
+  }
+  // What an account cannot write came after the last checkpoint: then nothing was left over.
+  const CheckpointInfo info =
+      all_flushed ? CheckpointInfo{.position = mark.position, .applied = *mark.applied} : last_checkpoint();
+  absl::Status status = SyncAll();
+  if (status.ok() && all_flushed) status = AfterSync(WriteCheckpoint(disk_, options_.root, info));
+  for (const auto& [id, mailboxes] : emptied) {
+    const AccountPtr account = *Find(id);
+    const std::lock_guard lock(account->mutex);
     // A directory that stays is in nobody's way; it goes next time.
-    if (!status.ok() || !(*account)->RemoveEmptied().ok()) MarkDirty(id);
+    if (!status.ok() || !account->RemoveEmptied(mailboxes).ok() || !account->emptied().empty()) MarkDirty(id);
   }
   if (!status.ok()) return status;
   const std::lock_guard lock(accounts_mutex_);
   last_checkpoint_ = info;
   return info;
+}
+
+absl::Status DiskStore::SyncAll() {
+  if (absl::Status s = AfterSync(absl::OkStatus()); !s.ok()) return s;
+  return AfterSync(file_system_->Sync());
+}
+
+absl::Status DiskStore::AfterSync(absl::Status status) {
+  const std::lock_guard lock(sync_mutex_);
+  if (sync_failed_.ok() && !status.ok() && !absl::IsResourceExhausted(status)) {
+    sync_failed_ = absl::FailedPreconditionError(
+        absl::StrCat("a sync has failed, and what it lost is not known: ", status.message()));
+  }
+  return sync_failed_.ok() ? status : sync_failed_;
 }
 
 CheckpointInfo DiskStore::last_checkpoint() const {
@@ -344,7 +425,7 @@ absl::StatusOr<std::vector<Store::MissingBody>> DiskStore::Reconcile(const Accou
   auto files = (*account)->Files();
   if (!files.ok()) return files.status();
   if (absl::Status s = (*account)->PruneStructures(); !s.ok()) return s;
-  return ReconcileFiles(**files, state, settled_, (*account)->Today(), leftovers);
+  return ReconcileFiles(**files, state, settled_, (*account)->Today(), leftovers, [this] { return SyncAll(); });
 }
 
 // ---- strangers ----
@@ -356,16 +437,35 @@ absl::StatusOr<std::vector<Stranger>> DiskStore::FindStrangers(const AccountId& 
   const std::lock_guard lock((*account)->mutex);
   auto files = (*account)->Files();
   if (!files.ok()) return files.status();
-  const std::lock_guard seen_lock(seen_mutex_);
-  return FindStrangerFiles(**files, static_cast<int64_t>(journal::SystemClock().NowMillis() / 1000), &seen_);
+  return FindStrangerFiles(**files, static_cast<int64_t>(journal::SystemClock().NowMillis() / 1000),
+                           OwnersOf(**account), &(*account)->seen());
+}
+
+// While something is queued for the account there may be files without a message yet.
+FindOwners DiskStore::OwnersOf(Account& account) {
+  return [this, &account](const std::string& mailbox_path,
+                          const std::vector<std::string>& bases) -> absl::StatusOr<FileOwners> {
+    if (queue_.Front(account.id()) != nullptr) return absl::UnavailableError("more is queued for it");
+    return account.FindOwners(mailbox_path, bases);
+  };
 }
 
 absl::StatusOr<bool> DiskStore::MayHaveStrangers(const AccountId& id) {
   auto account = Find(id);
   if (!account.ok()) return account.status();
-  const std::lock_guard seen_lock(seen_mutex_);
-  return HasStrangerFiles(disk_, (*account)->directory() + "/Maildir",
-                          static_cast<int64_t>(journal::SystemClock().NowMillis() / 1000), &seen_);
+  absl::StatusOr<bool> has = false;
+  bool opened = false;
+  {
+    const std::lock_guard lock((*account)->mutex);
+    const std::lock_guard seen_lock(seen_mutex_);
+    const bool was_open = (*account)->has_index_open();
+    has = HasStrangerFiles(disk_, (*account)->directory() + "/Maildir",
+                           static_cast<int64_t>(journal::SystemClock().NowMillis() / 1000), strangers_since_s_,
+                           OwnersOf(**account), &seen_);
+    opened = !was_open && (*account)->has_index_open();
+  }
+  if (opened) TouchIndex(*account);
+  return has;
 }
 
 absl::StatusOr<std::string> DiskStore::ReadStranger(const Stranger& stranger, uint64_t offset, size_t bytes) {

@@ -3,6 +3,7 @@
 // Locks, outer first: an account's, the spool's (spool_work_), the queue's. None of them is held over a syncfs, and an
 // account's for one operation or one flush of its index at a time.
 #pragma once
+#include <atomic>
 #include <list>
 #include <map>
 #include <memory>
@@ -31,6 +32,8 @@ class DiskStore : public Store {
   size_t backlog_bytes() const override { return queue_.bytes(); }
   size_t backlog_items() const override { return queue_.items(); }
   absl::StatusOr<bool> RunOnce(size_t items) override;
+  std::vector<Parked> ParkedAccounts() const override;
+  void RetryParked() override;
   absl::StatusOr<CheckpointInfo> Checkpoint() override;
   CheckpointInfo last_checkpoint() const override;
   absl::StatusOr<AccountState> Load(const AccountId& account) override;
@@ -61,6 +64,9 @@ class DiskStore : public Store {
   absl::StatusOr<AccountPtr> Find(const AccountId& account) const;
   // One operation of the account's oldest unit. False: none.
   absl::StatusOr<bool> Step(const AccountId& account);
+  // Unless its error says that the disk is full, which is everybody's. Returns it.
+  absl::Status Park(const AccountId& account, absl::Status why);
+  bool IsParked(const AccountId& account) const;
   absl::StatusOr<bool> StepSpool(uint64_t last_batch);
   absl::Status DrainSpool(uint64_t last_batch);
   absl::Status WorkOff(const AccountId& account);  // all of its queue as of now
@@ -68,6 +74,10 @@ class DiskStore : public Store {
   absl::StatusOr<std::unique_lock<std::mutex>> LockBetweenUnits(Account& account);
   absl::Status FlushAll(const AccountId& account);  // rows, then names
   void MarkDirty(const AccountId& account);
+  absl::Status SyncAll();
+  // Of anything that makes the checkpoint durable: after an error no later one can be trusted.
+  absl::Status AfterSync(absl::Status status);
+  FindOwners OwnersOf(Account& account);
   // Notes that the account's index is in use, and closes the one not used for longest.
   void TouchIndex(const AccountPtr& account);
 
@@ -76,21 +86,27 @@ class DiskStore : public Store {
   Spool spool_;
   std::mutex spool_work_;
   StoreQueue queue_;
+  std::atomic<size_t> structure_bytes_ = 0;
   const AccountContext context_;
   const journal::VectorClock settled_;  // what the checkpoint found at Open covers
 
   mutable std::mutex accounts_mutex_;
   absl::flat_hash_map<AccountId, AccountPtr> accounts_;
   absl::flat_hash_set<AccountId> dirty_;
+  std::map<AccountId, absl::Status> parked_;
   CheckpointInfo last_checkpoint_;
 
   std::mutex checkpoint_mutex_;
+  std::mutex sync_mutex_;
+  std::unique_ptr<journal::FileSystem> file_system_;  // open from before the first write on
+  absl::Status sync_failed_;
   std::mutex handles_mutex_;
   std::list<AccountPtr> handles_;  // last used in front
   absl::flat_hash_map<AccountId, std::list<AccountPtr>::iterator> handle_of_;
 
   std::mutex seen_mutex_;
-  SeenDirectories seen_;
+  SeenDirectories seen_;           // by MayHaveStrangers
+  int64_t strangers_since_s_ = 0;  // what came earlier an earlier run has seen
 };
 
 }  // namespace gemel::maildir

@@ -40,19 +40,34 @@ std::string DovecotSubscriptions(const AccountState& state) {
   return out;
 }
 
+namespace {
+
+// Not synced by itself: one sync of the file system does it for all accounts.
+absl::Status Replace(journal::Disk& disk, const std::string& path, std::string_view bytes) {
+  const std::string beside = path + ".new";
+  auto file = disk.Open(beside, journal::OpenMode::kCreate);
+  if (!file.ok()) return file.status();
+  absl::Status status = (*file)->Truncate(0);
+  if (status.ok()) status = (*file)->WriteAt(0, bytes);
+  file->reset();
+  return status.ok() ? disk.Rename(beside, path) : status;
+}
+
+}  // namespace
+
 absl::Status WriteDovecot(const AccountFiles& files, const AccountState& state) {
   journal::Disk& disk = files.disk();
   if (state.mailboxes.empty()) return absl::OkStatus();  // just made: there is no Maildir yet, nor anything to list
   for (const auto& [id, mailbox] : state.mailboxes) {
     const std::string* path = files.Find(id);
     if (path == nullptr) return absl::InternalError("mailbox " + mailbox.name + " has no directory");
-    if (absl::Status s = disk.ReplaceDurably(*path + "/dovecot-uidlist", DovecotUidlist(mailbox)); !s.ok()) return s;
+    if (absl::Status s = Replace(disk, *path + "/dovecot-uidlist", DovecotUidlist(mailbox)); !s.ok()) return s;
     const std::string keywords = DovecotKeywords(mailbox);
     const absl::Status s = keywords.empty() ? disk.Remove(*path + "/dovecot-keywords")
-                                            : disk.ReplaceDurably(*path + "/dovecot-keywords", keywords);
+                                            : Replace(disk, *path + "/dovecot-keywords", keywords);
     if (!s.ok() && !absl::IsNotFound(s)) return s;
   }
-  return disk.ReplaceDurably(files.maildir() + "/subscriptions", DovecotSubscriptions(state));
+  return Replace(disk, files.maildir() + "/subscriptions", DovecotSubscriptions(state));
 }
 
 }  // namespace gemel::maildir

@@ -114,6 +114,8 @@ bool IsOwnFileName(std::string_view name) { return ParseBase(BaseOf(name)).has_v
 
 std::string_view BaseOf(std::string_view name) { return name.substr(0, name.find(':')); }
 
+std::string_view FileNameOf(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
 Flags FlagsOfAnyName(std::string_view name) {
   Flags flags = 0;
   const size_t mark = name.rfind(kFlagMark);

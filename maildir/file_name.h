@@ -31,10 +31,14 @@ uint64_t DotHash(const Dot& dot);
 // the flags.
 std::optional<FileName> ParseFileName(std::string_view name);
 
-// Whether some record made this file, whatever another program has put behind the ':': such a file is never adopted.
+// Whether some record made this file, here or where it was copied from, whatever another program has put behind the
+// ':'.
 bool IsOwnFileName(std::string_view name);
 // Everything before the first ':'.
 std::string_view BaseOf(std::string_view name);
+
+// What stands behind the last '/'.
+std::string_view FileNameOf(std::string_view path);
 
 // System flags out of any program's name (":2,FS" and the like). Letters that are not known are skipped.
 Flags FlagsOfAnyName(std::string_view name);

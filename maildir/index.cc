@@ -76,6 +76,7 @@ absl::Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
   const std::string message =
       absl::StrCat(path == nullptr ? "index" : path, ": ", db == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(db),
                    " (", code, "): ", absl::string_view(what.data(), what.size()));
+  if (code == SQLITE_IOERR_SHMSIZE) return absl::ResourceExhaustedError(message);
   switch (code & 0xff) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
@@ -93,6 +94,14 @@ absl::Status SqliteStatus(sqlite3* db, int code, std::string_view what) {
 }
 
 absl::StatusOr<std::unique_ptr<Index>> Index::Open(const std::string& path, const std::string& vfs, Create create) {
+  auto index = Open(path, vfs, create, /*alone=*/!vfs.empty());
+  // The log's shared memory is a file: on a full disk it is done without, and nobody else can read the index meanwhile.
+  if (!absl::IsResourceExhausted(index.status())) return index;
+  return Open(path, vfs, create, /*alone=*/true);
+}
+
+absl::StatusOr<std::unique_ptr<Index>> Index::Open(const std::string& path, const std::string& vfs, Create create,
+                                                   bool alone) {
   sqlite3* db = nullptr;
   // One thread at a time is the caller's promise, so SQLite takes no mutex.
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
@@ -104,7 +113,7 @@ absl::StatusOr<std::unique_ptr<Index>> Index::Open(const std::string& path, cons
   // An administrator's sqlite3 may hold it. All accounts share the lane that would wait: the store tries again later.
   sqlite3_busy_timeout(db, 50);
   // A file system of tests has no shared memory; with the exclusive lock WAL needs none.
-  if (!vfs.empty()) {
+  if (alone) {
     if (absl::Status s = index->Execute("PRAGMA locking_mode = EXCLUSIVE"); !s.ok()) return s;
   }
   if (absl::Status s = index->Prepare(); !s.ok()) return s;
@@ -228,6 +237,26 @@ absl::StatusOr<std::optional<StoredMessage>> Index::FindMessage(const MailboxId&
   if (absl::Status s = ReadMessage(query, 0, &stored.message, &keywords); !s.ok()) return s;
   stored.keywords = SplitKeywords(keywords);
   return stored;
+}
+
+absl::Status Index::ForEachMessage(const MailboxId& mailbox, const std::function<bool(const StoredMessage&)>& use) {
+  auto number = MailboxNumber(mailbox);
+  if (absl::IsNotFound(number.status())) return absl::OkStatus();
+  if (!number.ok()) return number.status();
+  static const std::string sql =
+      absl::StrCat("SELECT ", kMessageColumns, " FROM message WHERE mailbox = ? ORDER BY uid DESC");
+  Query query = Statement(sql.c_str());
+  query.Bind(*number);
+  StoredMessage stored{.mailbox = mailbox, .message = {}, .keywords = {}};
+  while (true) {
+    auto row = query.Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return absl::OkStatus();
+    std::string_view keywords;
+    if (absl::Status s = ReadMessage(query, 0, &stored.message, &keywords); !s.ok()) return s;
+    stored.keywords = SplitKeywords(keywords);
+    if (!use(stored)) return absl::OkStatus();
+  }
 }
 
 absl::Status Index::Write(const std::vector<IndexRow>& rows, const absl::flat_hash_map<Guid, std::string>& structures,

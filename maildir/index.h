@@ -6,6 +6,7 @@
 //
 // Threads: one at a time. Errors: DataLoss (damaged), ResourceExhausted (disk full), Unavailable (any other).
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -79,7 +80,10 @@ class Index {
   absl::StatusOr<IndexMeta> ReadMeta();
   absl::StatusOr<std::vector<PutMailbox>> ReadMailboxes();
   absl::StatusOr<std::optional<StoredMessage>> FindMessage(const MailboxId& mailbox, Uid uid);
+  // From the newest down, until `use` answers false.
+  absl::Status ForEachMessage(const MailboxId& mailbox, const std::function<bool(const StoredMessage&)>& use);
   absl::StatusOr<AccountState> Load(const AccountId& account, const std::string& name);
+  absl::Status LoadUnplaced(AccountState* state);  // and the subscriptions
 
   // All in one transaction; on an error nothing of it.
   absl::Status Write(const std::vector<IndexRow>& rows, const absl::flat_hash_map<Guid, std::string>& structures,
@@ -92,6 +96,8 @@ class Index {
   absl::Status PruneStructures();
 
  private:
+  static absl::StatusOr<std::unique_ptr<Index>> Open(const std::string& path, const std::string& vfs, Create create,
+                                                     bool alone);
   explicit Index(sqlite3* db) : db_(db) {}
   absl::Status Prepare();
   absl::Status Execute(const char* sql);
@@ -111,7 +117,6 @@ class Index {
   absl::Status LoadMailboxes(AccountState* state);
   absl::Status LoadMessages(AccountState* state);
   absl::Status LoadVanished(AccountState* state);
-  absl::Status LoadUnplaced(AccountState* state);
 
   sqlite3* db_;
   std::unordered_map<const char*, sqlite3_stmt*> statements_;

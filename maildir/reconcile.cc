@@ -1,6 +1,9 @@
 #include "maildir/reconcile.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -18,8 +21,8 @@ struct Found {
 class Reconciler {
  public:
   Reconciler(AccountFiles& files, const AccountState& state, const journal::VectorClock& settled, std::string day,
-             Store::Leftovers leftovers)
-      : files_(files), state_(state), settled_(settled), day_(std::move(day)), leftovers_(leftovers) {}
+             Store::Leftovers leftovers, const std::function<absl::Status()>& sync)
+      : files_(files), state_(state), settled_(settled), day_(std::move(day)), leftovers_(leftovers), sync_(sync) {}
 
   absl::StatusOr<std::vector<Store::MissingBody>> Run() {
     for (const auto& [id, mailbox] : state_.mailboxes) {
@@ -49,10 +52,8 @@ class Reconciler {
     for (const auto& [id, path] : files_.mailboxes()) {
       if (state_.Find(id) == nullptr && path != files_.maildir()) unknown.push_back(id);
     }
-    // Only when it is durable that what was in them is elsewhere.
-    if (!unknown.empty()) {
-      if (absl::Status s = files_.disk().SyncFileSystem(files_.directory()); !s.ok()) return s;
-    }
+    // Only when it is durable that what was in them is elsewhere. A directory that stays is in nobody's way.
+    if (unknown.empty() || !sync_().ok()) return absl::OkStatus();
     for (const MailboxId& id : unknown) {
       if (absl::Status s = files_.RemoveMailbox(id, day_); !s.ok()) return s;
     }
@@ -209,6 +210,7 @@ class Reconciler {
   const journal::VectorClock& settled_;
   const std::string day_;
   const Store::Leftovers leftovers_;
+  const std::function<absl::Status()>& sync_;
   absl::flat_hash_map<std::string, std::vector<Found>> found_;  // by base name
   absl::flat_hash_map<Guid, std::string> sound_;
   std::vector<Store::MissingBody> missing_;
@@ -219,44 +221,124 @@ class Reconciler {
 constexpr int64_t kSettledAfterSeconds = 2;
 constexpr int64_t kEmptySeconds = 60;  // an empty file's writer has given up
 
-// The files in one directory that are nobody's. One that has some is listed until they are gone; one without is listed
-// again when it has changed.
-absl::StatusOr<std::vector<std::string>> StrangeNames(journal::Disk& disk, const std::string& path, int64_t now_s,
-                                                      SeenDirectories* seen) {
-  const auto info = disk.Stat(path);
-  if (absl::IsNotFound(info.status())) return std::vector<std::string>();
-  if (!info.ok()) return info.status();
-  const auto last = seen->find(path);
-  if (last != seen->end() && last->second.mtime_s == info->mtime_s &&
-      info->mtime_s + kSettledAfterSeconds < last->second.listed_s) {
-    return std::vector<std::string>();
+// One directory, cur/ or new/.
+class StrangerSearch {
+ public:
+  StrangerSearch(journal::Disk& disk, std::string mailbox_path, const char* part, int64_t now_s,
+                 const FindOwners& find_owners, SeenDirectories* seen)
+      : disk_(disk),
+        mailbox_path_(std::move(mailbox_path)),
+        path_(mailbox_path_ + part),
+        now_s_(now_s),
+        find_owners_(find_owners),
+        seen_(*seen) {}
+
+  // The names that are nobody's. A directory that has some is listed until they are gone; one without is listed again
+  // when it has changed. `since_s`: of names of ours only those are looked at that came later than it, or than the last
+  // listing; else all that were not seen before.
+  absl::StatusOr<std::vector<std::string>> Run(std::optional<int64_t> since_s) {
+    const auto info = disk_.Stat(path_);
+    if (absl::IsNotFound(info.status())) return std::vector<std::string>();
+    if (!info.ok()) return info.status();
+    SeenDirectory last;
+    if (const auto it = seen_.find(path_); it != seen_.end()) last = it->second;
+    if (last.mtime_s == info->mtime_s && info->mtime_s + kSettledAfterSeconds < last.listed_s) {
+      return std::vector<std::string>();
+    }
+    auto names = disk_.List(path_);
+    if (!names.ok()) return names.status();
+    std::vector<std::string> strange, ours;
+    for (std::string& name : *names) {
+      if (name.front() == '.') continue;
+      (IsOwnFileName(name) ? ours : strange).push_back(std::move(name));
+    }
+    SeenDirectory next{.mtime_s = info->mtime_s, .listed_s = now_s_};
+    bool again = false;
+    std::vector<std::string> unknown;
+    for (const std::string& name : ours) {
+      if (since_s) {
+        const auto file = disk_.Stat(path_ + "/" + name);
+        const int64_t from_s = last.listed_s == 0 ? *since_s : last.listed_s;
+        if (file.ok() && file->changed_s + kSettledAfterSeconds >= from_s) unknown.push_back(name);
+      } else if (const uint64_t hash = HashOf(name); std::binary_search(last.own.begin(), last.own.end(), hash)) {
+        next.own.push_back(hash);
+      } else {
+        unknown.push_back(name);
+      }
+    }
+    if (!unknown.empty()) again = !Ask(unknown, &strange, since_s ? nullptr : &next.own);
+    if (!strange.empty() || again) {
+      next.mtime_s = -1;
+      if (since_s) next.listed_s = last.listed_s;
+    }
+    std::sort(next.own.begin(), next.own.end());
+    seen_[path_] = std::move(next);
+    return strange;
   }
-  auto names = disk.List(path);
-  if (!names.ok()) return names.status();
-  std::erase_if(*names, [](const std::string& name) { return name.front() == '.' || IsOwnFileName(name); });
-  if (names->empty()) {
-    (*seen)[path] = {.mtime_s = info->mtime_s, .listed_s = now_s};
-  } else {
-    seen->erase(path);
+
+ private:
+  static uint64_t HashOf(std::string_view name) {
+    const std::string_view base = BaseOf(name);
+    return XXH3_64bits(base.data(), base.size());
   }
-  return names;
-}
+
+  // Whose these names of ours are. False: it cannot be told yet.
+  bool Ask(const std::vector<std::string>& names, std::vector<std::string>* strange, std::vector<uint64_t>* own) {
+    std::vector<std::string> bases;
+    for (const std::string& name : names) bases.emplace_back(BaseOf(name));
+    const auto owners = find_owners_(mailbox_path_, bases);
+    if (!owners.ok()) return false;
+    for (const std::string& name : names) {
+      const auto owner = owners->find(std::string(BaseOf(name)));
+      if (owner == owners->end()) {
+        strange->push_back(name);
+      } else if (!IsSecondCopy(name, owner->second)) {
+        if (own != nullptr) own->push_back(HashOf(name));
+      } else if (own == nullptr) {
+        strange->push_back(name);  // the account is to be opened for it
+      } else {
+        RemoveCopy(name, owner->second);
+      }
+    }
+    return true;
+  }
+
+  bool IsSecondCopy(const std::string& name, const FileOwner& owner) const {
+    if (owner.path.empty() || owner.path == path_ + "/" + name) return false;
+    const auto file = disk_.Stat(owner.path);
+    return file.ok() && file->bytes == owner.bytes;
+  }
+
+  // It would come back as a new letter when the other one is deleted.
+  void RemoveCopy(const std::string& name, const FileOwner& owner) {
+    const absl::Status status = disk_.Remove(path_ + "/" + name);
+    journal::Log(journal::LogLevel::kInfo, status.ok() ? "second_copy_removed" : "second_copy_not_removed",
+                 {{"file", path_ + "/" + name}, {"letter", owner.path}});
+  }
+
+  journal::Disk& disk_;
+  const std::string mailbox_path_, path_;
+  const int64_t now_s_;
+  const FindOwners& find_owners_;
+  SeenDirectories& seen_;
+};
 
 }  // namespace
 
 absl::StatusOr<std::vector<Store::MissingBody>> ReconcileFiles(AccountFiles& files, const AccountState& state,
                                                                const journal::VectorClock& settled,
-                                                               const std::string& day, Store::Leftovers leftovers) {
-  return Reconciler(files, state, settled, day, leftovers).Run();
+                                                               const std::string& day, Store::Leftovers leftovers,
+                                                               const std::function<absl::Status()>& sync) {
+  return Reconciler(files, state, settled, day, leftovers, sync).Run();
 }
 
 absl::StatusOr<std::vector<Stranger>> FindStrangerFiles(const AccountFiles& files, int64_t now_s,
-                                                        SeenDirectories* seen) {
+                                                        const FindOwners& find_owners, SeenDirectories* seen) {
   std::vector<Stranger> strangers;
   for (const auto& [id, mailbox_path] : files.mailboxes()) {
     for (const char* part : {"/new", "/cur"}) {
       const std::string path = mailbox_path + part;
-      const auto names = StrangeNames(files.disk(), path, now_s, seen);
+      const auto names = StrangerSearch(files.disk(), mailbox_path, part, now_s, find_owners, seen).Run(std::nullopt);
       if (!names.ok()) return names.status();
       for (const std::string& name : *names) {
         const auto file = files.disk().Stat(path + "/" + name);
@@ -275,9 +357,10 @@ absl::StatusOr<std::vector<Stranger>> FindStrangerFiles(const AccountFiles& file
         }
         // Its writer may not have finished: a copy made without rename(2).
         if (file->mtime_s + 1 >= now_s && file->mtime_s <= now_s + 1) continue;
+        const auto ours = ParseFileName(BaseOf(name));
         strangers.push_back({.mailbox = id,
                              .path = path + "/" + name,
-                             .mtime_s = file->mtime_s,
+                             .mtime_s = ours ? ours->internal_date_s : file->mtime_s,
                              .bytes = file->bytes,
                              .flags = part[1] == 'c' ? FlagsOfAnyName(name) : Flags{0}});
       }
@@ -286,17 +369,17 @@ absl::StatusOr<std::vector<Stranger>> FindStrangerFiles(const AccountFiles& file
   return strangers;
 }
 
-absl::StatusOr<bool> HasStrangerFiles(journal::Disk& disk, const std::string& maildir, int64_t now_s,
-                                      SeenDirectories* seen) {
+absl::StatusOr<bool> HasStrangerFiles(journal::Disk& disk, const std::string& maildir, int64_t now_s, int64_t since_s,
+                                      const FindOwners& find_owners, SeenDirectories* seen) {
   const auto folders = disk.List(maildir);
   if (absl::IsNotFound(folders.status())) return false;
   if (!folders.ok()) return folders.status();
-  std::vector<std::string> paths{maildir + "/new"};
+  std::vector<std::string> paths{maildir};
   for (const std::string& folder : *folders) {
-    if (folder.front() == '.') paths.push_back(maildir + "/" + folder + "/new");
+    if (folder.front() == '.') paths.push_back(maildir + "/" + folder);
   }
   for (const std::string& path : paths) {
-    const auto names = StrangeNames(disk, path, now_s, seen);
+    const auto names = StrangerSearch(disk, path, "/new", now_s, find_owners, seen).Run(since_s);
     if (!names.ok()) return names.status();
     if (!names->empty()) return true;
   }

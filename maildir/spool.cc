@@ -12,8 +12,12 @@ Spool::Spool(journal::Disk& disk, std::string directory, size_t memory_bytes_max
     : disk_(disk), directory_(std::move(directory)), memory_bytes_max_(memory_bytes_max) {}
 
 absl::Status Spool::Clear() {
-  if (absl::Status s = disk_.RemoveTree(directory_); !s.ok()) return s;
-  return disk_.MakeDirectories(directory_);
+  const auto names = disk_.List(directory_);
+  if (!names.ok()) return disk_.MakeDirectories(directory_);
+  for (const std::string& name : *names) {
+    if (absl::Status s = disk_.RemoveTree(directory_ + "/" + name); !s.ok()) return s;
+  }
+  return absl::OkStatus();
 }
 
 std::string Spool::PathOf(const Dot& body) const {
@@ -56,6 +60,10 @@ absl::Status Spool::Write(SpoolChunk& chunk) {
   }
   if (entry->file == nullptr) {
     auto file = disk_.Open(PathOf(chunk.body), journal::OpenMode::kCreate);
+    if (absl::IsNotFound(file.status())) {
+      if (absl::Status s = disk_.MakeDirectories(directory_); !s.ok()) return s;
+      file = disk_.Open(PathOf(chunk.body), journal::OpenMode::kCreate);
+    }
     if (!file.ok()) return file.status();
     entry->file = *std::move(file);
   }

@@ -27,7 +27,7 @@ struct SpoolMark {
 class Spool {
  public:
   Spool(journal::Disk& disk, std::string directory, size_t memory_bytes_max);
-  absl::Status Clear();  // at start
+  absl::Status Clear();  // at start; makes nothing anew that is there, as the disk may be full
 
   // While queueing. `before`: the journal's position in front of the body's first chunk.
   void Expect(const SpoolChunk& chunk, const SpoolMark& before);

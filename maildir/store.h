@@ -7,7 +7,8 @@
 // <root>/checkpoint, which says from where the journal must be replayed. Every operation is idempotent, so that a
 // replay over newer files does no harm; each says in store.cc what a crash between two of its system calls leaves.
 //
-// Threads: Enqueue, backlog_bytes, Load, OpenBody, cached structures: any thread. RunOnce, Checkpoint: one at a time.
+// Threads: Enqueue, backlog_bytes, Load, OpenBody, cached structures, ParkedAccounts: any thread. RunOnce, RetryParked,
+// Checkpoint: one at a time.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -138,22 +139,23 @@ class Body {
   virtual absl::StatusOr<std::string> Read(uint64_t offset, size_t bytes) const = 0;
 };
 
-// A file in new/ or cur/ that no record made: another program put it there.
+// A file in new/ or cur/ that is no message's: another program put it there, or a person brought it back from the past.
 struct Stranger {
   MailboxId mailbox;
   std::string path;
-  int64_t mtime_s = 0;
+  int64_t mtime_s = 0;  // for one with a name of ours: the INTERNALDATE in it
   uint64_t bytes = 0;
   Flags flags = 0;  // from its name, where it lay in cur/
 };
 
 struct StoreOptions {
   std::string root = {};
-  size_t index_rows_at_once = 64;           // rows kept in memory per account before they are written
-  size_t spool_memory_bytes = 1024 * 1024;  // single-chunk bodies up to this stay in memory
-  size_t open_indexes_max = 200;            // SQLite handles kept open, about 100 KiB each
-  std::string sqlite_vfs = {};              // empty: SQLite's own; tests name one over their Disk
-  journal::Clock* clock = nullptr;          // for the days in expunged/; null: the system's
+  size_t index_rows_at_once = 64;            // rows kept in memory per account before they are written
+  size_t spool_memory_bytes = 1024 * 1024;   // single-chunk bodies up to this stay in memory
+  size_t open_indexes_max = 200;             // SQLite handles kept open, about 100 KiB each
+  size_t structure_bytes_max = 32ull << 20;  // of cached structures that wait for their index, over all accounts
+  std::string sqlite_vfs = {};               // empty: SQLite's own; tests name one over their Disk
+  journal::Clock* clock = nullptr;           // for the days in expunged/; null: the system's
 };
 
 class Store {
@@ -167,11 +169,23 @@ class Store {
   virtual void Enqueue(StoreBatch batch) = 0;
   virtual size_t backlog_bytes() const = 0;  // not yet materialised; the engine's back-pressure
   virtual size_t backlog_items() const = 0;
-  // Works off what is queued, at most about `items`. False: nothing was there. An error (disk full, failed write)
-  // keeps the rest queued; call again later. It names the file.
+  // Works off what is queued, at most about `items`. False: nothing was there. An error (disk full, a failed write of
+  // the spool) keeps the rest queued; call again later. It names the file.
   virtual absl::StatusOr<bool> RunOnce(size_t items) = 0;
 
+  // Accounts whose files or index cannot be written, for another reason than a full disk: RunOnce passes them over, and
+  // the checkpoint stays before what they lack, until RetryParked gets through with them.
+  struct Parked {
+    AccountId account;
+    absl::Status why;
+    size_t backlog_bytes = 0, backlog_items = 0;
+  };
+  virtual std::vector<Parked> ParkedAccounts() const = 0;
+  virtual void RetryParked() = 0;
+
   // All that was worked off so far becomes durable: pending rows and renames, syncfs, then the checkpoint file.
+  // FailedPrecondition: a sync has failed, now or earlier. What it lost is not known, and a later sync would not say
+  // so: there is no checkpoint any more until the store is opened anew, and the journal replayed from the last one.
   virtual absl::StatusOr<CheckpointInfo> Checkpoint() = 0;
   virtual CheckpointInfo last_checkpoint() const = 0;  // as found at Open, later as written
 
@@ -204,10 +218,12 @@ class Store {
   enum class Leftovers { kKeep, kRemove };
   virtual absl::StatusOr<std::vector<MissingBody>> Reconcile(const AccountState& state, Leftovers leftovers) = 0;
 
-  // In new/ and cur/ of all its mailboxes. Cheap when no directory changed since the last call.
+  // In new/ and cur/ of all its mailboxes. Cheap when no directory changed since the last call. One with a name of ours
+  // is a stranger when no message has that name, in any mailbox; where one has it, and has its file, the stranger is
+  // a second copy, and removed. Only for an account of which no record waits: its files may be ahead of its messages.
   virtual absl::StatusOr<std::vector<Stranger>> FindStrangers(const AccountId& account) = 0;
-  // Whether to call it for an account that nobody uses: looks at its new/ directories only, and opens nothing. One
-  // listing, and one stat for each mailbox, where nothing has changed.
+  // Whether to call it for an account that nobody uses: looks at its new/ directories only. One listing, and one stat
+  // for each mailbox, where nothing has changed; the account is opened only where files with names of ours are new.
   virtual absl::StatusOr<bool> MayHaveStrangers(const AccountId& account) = 0;
   // A part of its bytes as they are; short only at its end. Unavailable: it is not the file any more that was found.
   virtual absl::StatusOr<std::string> ReadStranger(const Stranger& stranger, uint64_t offset, size_t bytes) = 0;
@@ -230,6 +246,7 @@ class Store {
   virtual absl::StatusOr<AccountState> ReadBase(const AccountId& account) = 0;  // NotFound: none. DataLoss: damaged
 
   // Dovecot 2.3 finds its UIDs, flags, keywords: dovecot-uidlist, dovecot-keywords, subscriptions, renamed files.
+  // Durable with the next checkpoint.
   virtual absl::Status WriteDovecotFiles(const AccountState& state) = 0;
 
   virtual std::string AccountDirectory(const AccountId& account) const = 0;

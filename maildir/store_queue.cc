@@ -1,5 +1,7 @@
 #include "maildir/store_queue.h"
 
+#include <iterator>
+
 namespace gemel::maildir {
 namespace {
 
@@ -18,6 +20,13 @@ Making MakingOf(const StoreOp& op) {
   return {};
 }
 
+// What it keeps in memory with the spool's share.
+size_t BacklogOf(const StoreOp& op) {
+  const Making making = MakingOf(op);
+  const bool spooled = making.body != nullptr && std::holds_alternative<SpooledBody>(*making.body);
+  return BytesOf(op) + (spooled ? making.message->bytes : 0);
+}
+
 }  // namespace
 
 size_t BytesOf(const StoreOp& op) {
@@ -33,8 +42,7 @@ StoreQueue::StoreQueue(const SpoolMark& start, Spool& spool) : spool_(spool), re
 void StoreQueue::Add(StoreBatch batch) {
   const std::lock_guard lock(mutex_);
   if (batch.applied == nullptr) batch.applied = queued_.applied;
-  Batch& added = batches_.emplace_back();
-  const uint64_t number = first_batch_ + batches_.size() - 1;
+  const uint64_t number = next_batch_++;
   absl::flat_hash_map<AccountId, std::shared_ptr<StoreUnit>> units;
   for (StoreBatch::Item& item : batch.items) {
     bytes_ += BytesOf(item.op);
@@ -51,18 +59,20 @@ void StoreQueue::Add(StoreBatch batch) {
       unit->batch = number;
       unit->account = item.account;
       unit->applied = batch.applied;
-      added.units.push_back(unit);
+      turns_.push_back(unit);
       waiting_[item.account].units.push_back(unit);
     }
+    Backlog& backlog = waiting_[item.account].backlog;
+    backlog.bytes += BacklogOf(item.op);
+    ++backlog.items;
     if (making.body != nullptr && std::holds_alternative<InlineBody>(*making.body)) {
       waiting_[item.account].bodies[making.message->dot] = {unit, unit->ops.size()};
     }
     unit->ops.push_back(std::move(item.op));
   }
-  added.remaining = added.units.size();
-  added.after = {.position = batch.position, .applied = std::move(batch.applied)};
-  queued_ = added.after;
-  AdvanceLocked();
+  queued_ = {.position = batch.position, .applied = std::move(batch.applied)};
+  const auto added = batches_.emplace_hint(batches_.end(), number, Batch{.remaining = units.size(), .after = queued_});
+  if (units.empty()) EndBatch(added);
 }
 
 size_t StoreQueue::bytes() const {
@@ -75,17 +85,38 @@ size_t StoreQueue::items() const {
   return items_;
 }
 
+StoreQueue::Backlog StoreQueue::backlog(const AccountId& account) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = waiting_.find(account);
+  return it == waiting_.end() ? Backlog{} : it->second.backlog;
+}
+
 std::shared_ptr<StoreUnit> StoreQueue::Front(const AccountId& account) const {
   const std::lock_guard lock(mutex_);
   const auto it = waiting_.find(account);
   return it == waiting_.end() ? nullptr : it->second.units.front();
 }
 
-std::optional<AccountId> StoreQueue::Next() const {
+std::optional<AccountId> StoreQueue::Next() {
   const std::lock_guard lock(mutex_);
-  if (batches_.empty()) return std::nullopt;
-  const Batch& batch = batches_.front();
-  return batch.units[batch.first]->account;
+  for (; !turns_.empty(); turns_.pop_front()) {
+    const StoreUnit& unit = *turns_.front();
+    if (unit.next < unit.ops.size() && !parked_.contains(unit.account)) return unit.account;
+  }
+  return std::nullopt;
+}
+
+void StoreQueue::Park(const AccountId& account) {
+  const std::lock_guard lock(mutex_);
+  parked_.insert(account);
+}
+
+void StoreQueue::Unpark(const AccountId& account) {
+  const std::lock_guard lock(mutex_);
+  if (parked_.erase(account) == 0) return;
+  const auto it = waiting_.find(account);
+  if (it == waiting_.end()) return;
+  turns_.insert(turns_.begin(), it->second.units.begin(), it->second.units.end());
 }
 
 void StoreQueue::Done(const AccountId& account, const std::shared_ptr<StoreUnit>& unit) {
@@ -95,6 +126,8 @@ void StoreQueue::Done(const AccountId& account, const std::shared_ptr<StoreUnit>
   StoreOp& op = unit->ops[unit->next];
   bytes_ -= BytesOf(op);
   --items_;
+  it->second.backlog.bytes -= BacklogOf(op);
+  --it->second.backlog.items;
   if (const Making making = MakingOf(op); making.message != nullptr) {
     const auto body = it->second.bodies.find(making.message->dot);
     if (body != it->second.bodies.end() && body->second == std::pair(unit, unit->next)) it->second.bodies.erase(body);
@@ -103,19 +136,13 @@ void StoreQueue::Done(const AccountId& account, const std::shared_ptr<StoreUnit>
   if (++unit->next < unit->ops.size()) return;
   it->second.units.pop_front();
   if (it->second.units.empty()) waiting_.erase(it);
-  --batches_[unit->batch - first_batch_].remaining;
-  AdvanceLocked();
+  const auto batch = batches_.find(unit->batch);
+  if (--batch->second.remaining == 0) EndBatch(batch);
 }
 
-void StoreQueue::AdvanceLocked() {
-  while (!batches_.empty() && batches_.front().remaining == 0) {
-    reached_ = std::move(batches_.front().after);
-    batches_.pop_front();
-    ++first_batch_;
-  }
-  if (batches_.empty()) return;
-  Batch& batch = batches_.front();
-  while (batch.units[batch.first]->next == batch.units[batch.first]->ops.size()) ++batch.first;
+void StoreQueue::EndBatch(std::map<uint64_t, Batch>::iterator batch) {
+  (batch == batches_.begin() ? reached_ : std::prev(batch)->second.after) = std::move(batch->second.after);
+  batches_.erase(batch);
 }
 
 SpoolMark StoreQueue::reached() const {

@@ -1,9 +1,10 @@
-// What is queued for the store: per account in order, so that one account can be worked off before the rest, and over
-// all accounts as batches, so that the store knows up to where all is done.
+// What is queued for the store: per account in order, so that one account can be worked off before the rest, or be
+// passed over for a while, and over all accounts as batches, so that the store knows up to where all is done.
 //
 // Threads: any.
 #pragma once
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "maildir/spool.h"
 #include "maildir/store.h"
 
@@ -34,11 +36,19 @@ class StoreQueue {
   void Add(StoreBatch batch);
   size_t bytes() const;
   size_t items() const;
+  // Of one account: its items, and about the bytes in memory that wait for it, in the spool as well.
+  struct Backlog {
+    size_t bytes = 0;
+    size_t items = 0;
+  };
+  Backlog backlog(const AccountId& account) const;
 
   // The oldest unit of this account that is not done; null: none.
   std::shared_ptr<StoreUnit> Front(const AccountId& account) const;
-  // The account whose turn it is; nullopt: the queue is empty.
-  std::optional<AccountId> Next() const;
+  // The account whose turn it is: of those that are not parked, the one with the oldest unit. nullopt: none has any.
+  std::optional<AccountId> Next();
+  void Park(const AccountId& account);
+  void Unpark(const AccountId& account);
   // Of Front(account): its operation `next` was worked off.
   void Done(const AccountId& account, const std::shared_ptr<StoreUnit>& unit);
 
@@ -54,21 +64,22 @@ class StoreQueue {
 
  private:
   struct Batch {
-    std::vector<std::shared_ptr<StoreUnit>> units;
-    size_t first = 0;      // units before it are done
     size_t remaining = 0;  // units not done
-    SpoolMark after;
+    SpoolMark after;       // reached when it and all batches before it are done
   };
   struct Waiting {
     std::deque<std::shared_ptr<StoreUnit>> units;
     absl::flat_hash_map<Dot, std::pair<std::shared_ptr<StoreUnit>, size_t>> bodies;
+    Backlog backlog;
   };
-  void AdvanceLocked();
+  void EndBatch(std::map<uint64_t, Batch>::iterator batch);
 
   Spool& spool_;
   mutable std::mutex mutex_;
-  std::deque<Batch> batches_;
-  uint64_t first_batch_ = 0;  // number of batches_.front()
+  std::map<uint64_t, Batch> batches_;  // by number; those that are done are merged into the one before
+  uint64_t next_batch_ = 0;
+  std::deque<std::shared_ptr<StoreUnit>> turns_;  // all units that are not done, but for those of parked accounts
+  absl::flat_hash_set<AccountId> parked_;
   absl::flat_hash_map<AccountId, Waiting> waiting_;
   SpoolMark reached_;
   SpoolMark queued_;  // reached once all is done
