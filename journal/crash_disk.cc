@@ -522,7 +522,12 @@ std::unique_ptr<CrashDisk> CrashDisk::Image(const std::function<bool(size_t, siz
     for (const NameChange::Set& set : change.sets) {
       auto& entries = copies[set.directory->number]->entries_synced;
       if (set.inode != nullptr) {
-        entries[set.name] = copies[set.inode->number];
+        // A directory has one name, also where an earlier rename of it was lost.
+        const InodePtr& copy = copies[set.inode->number];
+        for (auto& [number, other] : copies) {
+          if (copy->is_directory) std::erase_if(other->entries_synced, [&](auto& each) { return each.second == copy; });
+        }
+        entries[set.name] = copy;
       } else {
         entries.erase(set.name);
       }
