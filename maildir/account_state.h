@@ -68,8 +68,9 @@ struct Mailbox {
   // The sets are interned: equal sets have equal numbers. Adds names that are new.
   KeywordSet Intern(const std::vector<std::string>& names);
   std::vector<std::string> KeywordNames(KeywordSet set) const;
-  // Keeps `messages` sorted and by_dot right. A UID that is there already is replaced.
-  void Insert(const Message& message);
+  // Keeps `messages` sorted and by_dot right. A message that is there under this UID is replaced. False, and nothing is
+  // done: the UID is another message's.
+  bool Insert(const Message& message);
   bool Remove(Uid uid);  // without leaving a Vanished
 };
 
