@@ -86,7 +86,7 @@ void NodeImpl::NoteDiskFull(std::string_view why) {
   AddProblem("disk_full",
              {"error",
               absl::StrCat("the disk is full: ", free_bytes_ >> 20, " MiB are free for ", options_.data_directory, ", ",
-                           why),
+                           std::string(why)),
               "make room on that file system; mail is refused with a temporary error on both servers until then"});
 }
 
