@@ -242,6 +242,7 @@ void NodeImpl::ApplyAll() {
 
   for (auto& [id, effects] : pass.accounts) {
     LiveAccount* live = LiveIfLoaded(id);
+    if (!effects.taken.empty()) NoteTaken(*live, effects.taken);
     for (AccountSessionImpl* session : live->sessions) session->Tell(effects);
   }
   for (const auto& [account, reason] : pass.closed) CloseSessions(account, reason);
@@ -250,6 +251,19 @@ void NodeImpl::ApplyAll() {
   if (!waiting_again_.empty() && !replaying_) PostSafely([this] { VerifyWaiting(); });
   // Replies last, each as a step of its own: its session may do anything.
   for (std::function<void()>& callback : pass.callbacks) PostSafely(std::move(callback));
+}
+
+void NodeImpl::NoteTaken(const LiveAccount& live, const std::vector<std::pair<MailboxId, Uid>>& taken) {
+  for (const auto& [mailbox, uid] : taken) {
+    Log(journal::LogLevel::kError, "uid_given_twice",
+        {{"account", live.state.name}, {"mailbox", mailbox.hex()}, {"uid", uid}});
+  }
+  AddProblem(absl::StrCat("uid:", live.state.name),
+             {"error",
+              absl::StrCat(live.state.name, " has ", taken.size(),
+                           " messages whose UID another message has: they keep the place that they had, or get a new "
+                           "one, and the two servers may show them differently"),
+              "report it; compare `gemel replay --dry-run --json` of both. A restart takes this notice away"});
 }
 
 void NodeImpl::ApplyFront(ApplyQueue& queue, Pass& pass) {

@@ -295,6 +295,7 @@ class NodeImpl final : public Node {
  private:
   struct Pass;  // one run of ApplyAll (node_commit.cc)
   void ApplyFront(ApplyQueue& queue, Pass& pass);
+  void NoteTaken(const LiveAccount& live, const std::vector<std::pair<MailboxId, Uid>>& taken);
   void NoteApplied(const journal::Frame& frame, bool own_node);
   void ApplyGroup(std::vector<ApplyQueue::Grouped>& group, Pass& pass);
   // `is_void`: of a command that another one made impossible (apply.h).
