@@ -17,6 +17,9 @@ using journal::Log;
 using journal::Record;
 
 constexpr uint64_t kStopPollMs = 10;
+// Half of the least segment_size that the configuration takes: the peer's segments may be smaller than this node's, and
+// a frame must fit them.
+constexpr size_t kFrameBytesMax = 512 * 1024;
 
 }  // namespace
 
@@ -95,6 +98,7 @@ absl::Status NodeImpl::OpenJournalAndStore() {
   journal_options.directory = JournalDirectory();
   journal_options.zstd_level = options_.zstd_level;
   journal_options.segment_bytes = options_.segment_bytes;
+  journal_options.frame_bytes_max = kFrameBytesMax;
   journal::Recovered recovered;
   absl::StatusOr<std::unique_ptr<journal::Journal>> journal = journal::Journal::Open(disk, journal_options, &recovered);
   if (!journal.ok()) return journal.status();
