@@ -51,6 +51,11 @@ uint64_t NodeImpl::Authenticator::Failed(const std::string& address, uint64_t no
 void NodeImpl::Authenticate(std::string user, std::string password, std::string client_address,
                             std::function<void(absl::StatusOr<Authenticated>)> done) {
   const Account* account = directory_.FindName(user);
+  if (account == nullptr && !pulling_back_.empty()) {
+    return PostSafely([done = std::move(done)] {
+      done(absl::UnavailableError("this server fetches its records from the other one; try again"));
+    });
+  }
   // An unknown user costs as much time as a wrong password: nobody learns which names exist.
   static const std::string kNobody =
       "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$Z2VtZWxub2JvZHkwMDAwMA$w2pXkmuAmdRF8iP2vn1ZBjIRB6iSlNLCQUZ3aH2jlDc";

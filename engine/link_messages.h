@@ -51,6 +51,8 @@ struct Pong {
 struct Goodbye {
   std::string reason;
 };
+// The reason after which nobody waits for the one that gives it.
+inline constexpr char kJournalFailed[] = "this node's journal failed";
 // A message's file, to restore what was lost on one side.
 struct BodyRequest {
   journal::AccountId account;

@@ -99,6 +99,13 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
   if (idle) commit_running_ = false;
   for (const absl::Status& status : rejected) {
     Log(journal::LogLevel::kError, "frame_rejected", {{"error", std::string(status.message())}});
+    AddProblem("frame_rejected",
+               {"error",
+                absl::StrCat("a frame of the other server does not fit here, so the link ends: ",
+                             std::string(status.message())),
+                absl::IsInvalidArgument(status)
+                    ? "give both servers the same [journal] segment_size, the greater one, and restart them"
+                    : "run `gemel journal verify` on both; see the operator's page, \"Link refused\""});
     if (link_ != nullptr) link_->Drop(absl::StrCat("a frame was refused: ", std::string(status.message())));
   }
   if (!committed.ok()) {
@@ -124,8 +131,8 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
     committed_end_ = std::max(committed_end_, one.end);
     if (!one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
   }
+  if (link_ != nullptr) link_->SendAck(journal_->held());  // also of nothing: it may read on
   if (!committed->empty()) {
-    if (link_ != nullptr) link_->SendAck(journal_->held());
     if (!pulling_back_.empty()) FinishStarting();
     ApplyAll();
   }
@@ -183,7 +190,7 @@ void NodeImpl::Fail(const absl::Status& status) {
   AddProblem("journal_failed",
              {"error", absl::StrCat("the journal cannot be written: ", std::string(status.message())),
               "check the disk, then restart gemeld; until then nothing is acknowledged here, use the other node"});
-  if (link_ != nullptr) link_->Drop("this node's journal failed");
+  if (link_ != nullptr) link_->Drop(kJournalFailed);
   for (PendingOperation& operation : operations_) {
     if (!operation.done) continue;
     PostSafely([done = std::move(operation.done)] {

@@ -201,6 +201,7 @@ absl::Status NodeImpl::VerifyFiles(const std::set<AccountId>& touched) {
 void NodeImpl::VerifyWaiting() {
   const bool waits = starting_ || (!own_.frames.empty() && own_.frames.front().frame->origin != origin_);
   if (waits || waiting_again_.empty()) return;
+  SolveProblem("not_shown");
   if (absl::Status status = VerifyFiles(std::exchange(waiting_again_, {})); !status.ok()) {
     Log(journal::LogLevel::kError, "files_not_verified", {{"error", std::string(status.message())}});
   }
@@ -263,8 +264,10 @@ absl::StatusOr<AccountState> NodeImpl::CatchUp(AccountState state, journal::Posi
 }
 
 void NodeImpl::Start() {
-  last_heard_ms_ = BootMillis();
+  last_heard_ms_ = acked_ms_ = BootMillis();
   starting_ = identity_.peer.has_value();
+  // The peer says which: until then, one that there is not.
+  if (starting_ && env_.disk.Stat(PullingBackFile()).ok()) pulling_back_ = {Dot{{identity_.node, 0}, 1}};
   if (!starting_) {
     starting_ = true;
     FinishStarting();
