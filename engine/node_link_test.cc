@@ -159,11 +159,11 @@ TEST_F(LinkTest, APeerBehindANarrowWireIsFedFromTheDisk) {
   policy_ = AckPolicy::kLocal;
   StartPairWithAccounts();
   pair_.SetWire({.bytes_per_ms = 2000, .stands_still = false});
-  TestConnection* link = pair_.Link(0);
+  const int links = pair_.links_made;
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(Deliver(0, kAnn, Letter(3 * kMiB)).ok());
   ExpectEqual();
-  EXPECT_EQ(pair_.Link(0), link) << "the same link all the time";
-  EXPECT_THAT(link->unsent_bytes_max, AllOf(Gt(4 * kMiB), Lt(6 * kMiB)));
+  EXPECT_EQ(pair_.links_made, links) << "the same link all the time";
+  EXPECT_THAT(pair_.Link(0)->unsent_bytes_max, AllOf(Gt(4 * kMiB), Lt(6 * kMiB)));
 }
 
 TEST_F(LinkTest, ALinkThatFallsSilentIsDropped) {
@@ -251,7 +251,7 @@ TEST_F(LinkTest, ALinkThatBreaksAsSoonAsItIsUpIsNone) {
   const auto break_until = [&](const std::function<bool()>& done, uint64_t ms_max) {
     return pair_.RunUntil(
         [&] {
-          if (node(0).Status().peer_connected) ++broken, pair_.Cut();
+          if (Connected()) ++broken, pair_.Cut();
           return done();
         },
         ms_max);
@@ -353,10 +353,10 @@ TEST_F(LinkTest, AFullDiskHoldsThePeerBackAndTheLinkStays) {
   disks_.disk[1].SetCapacity(kLarge - *disks_.disk[1].FreeBytes("/") + 6 * kMiB);
   Start(1);
   ASSERT_TRUE(pair_.RunUntil([&] { return pair_.Link(1) != nullptr && pair_.Link(1)->paused; }));
-  TestConnection* const link = pair_.Link(1);
+  const int links = pair_.links_made;
   pair_.loop.RunFor(15'000);
-  EXPECT_EQ(pair_.Link(1), link) << "what this node does not want to hear is no silence";
-  EXPECT_TRUE(link->paused);
+  EXPECT_EQ(pair_.links_made, links) << "what this node does not want to hear is no silence";
+  EXPECT_TRUE(pair_.Link(1)->paused);
   EXPECT_TRUE(Connected());
   EXPECT_TRUE(absl::IsResourceExhausted(node(0).AcceptingMail()));
 
@@ -367,7 +367,7 @@ TEST_F(LinkTest, AFullDiskHoldsThePeerBackAndTheLinkStays) {
   ASSERT_TRUE(pair_.RunUntil([&] { return pair_.Link(1) != nullptr && Connected(); }));
   pair_.loop.RunFor(2000);
   EXPECT_TRUE(pair_.Link(1)->paused);
-  EXPECT_LT(pair_.Link(0)->sent.size() - pair_.Link(0)->unsent_bytes(), kMiB) << "what waits is not taken again";
+  EXPECT_LT(pair_.Link(0)->sent.size() - pair_.Link(0)->unsent_bytes(), 100'000u) << "what waits is not taken again";
 
   pair_.SetReachable(false);
   pair_.loop.RunFor(4000);

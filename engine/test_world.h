@@ -300,6 +300,7 @@ class TestPair {
   TestWorkers workers;
   TestRandom random;
   TestWire wire;
+  int links_made = 0;
   Identity identities[2];
   std::unique_ptr<Node> nodes[2];
 
@@ -313,6 +314,7 @@ class TestPair {
         Node* target = pair_.nodes[address == "0" ? 0 : 1].get();
         if (!pair_.reachable_ || target == nullptr) return failed(absl::UnavailableError("connection refused"));
         pair_.RemoveFinished();
+        ++pair_.links_made;
         auto here = std::make_unique<TestConnection>(pair_.loop, pair_.wire);
         auto there = std::make_unique<TestConnection>(pair_.loop, pair_.wire);
         TestConnection::Join(*here, *there);
