@@ -105,9 +105,6 @@ absl::StatusOr<JournalPart> ReadJournalPart(journal::Disk& disk, const std::stri
     walk.Take(one);
     if (one.begin >= end) continue;
     part.records.Raise(one.frame->origin, one.frame->last_seq());
-    for (const journal::Record& record : one.frame->records) {
-      part.newest_ms = std::max(part.newest_ms, journal::HlcMillis(record.time));
-    }
   }
   if (part.settled == 0) {
     if (walk.OpenSince(end)) return absl::UnavailableError("a letter or a command in it is not complete yet");

@@ -22,7 +22,6 @@ struct JournalPart {
   // No group and no body that the part began is open here: `end`, or a little behind it. Bases are as of here.
   journal::Position settled = 0;
   journal::VectorClock records;              // that lie in it
-  uint64_t newest_ms = 0;                    // hybrid time of the newest, milliseconds since 1970
   std::vector<journal::AccountId> accounts;  // touched before `settled`
 };
 

@@ -49,6 +49,7 @@ TEST(Config, BadValuesSayWhatWouldBeRight) {
   EXPECT_THAT(ErrorOf("[link]\nheartbeat = \"fast\"\n"), HasSubstr("g.toml:2: [link] heartbeat: a duration is wanted"));
   EXPECT_THAT(ErrorOf("[link]\nheartbeat = 500\n"), HasSubstr("needs quotes and a unit"));
   EXPECT_THAT(ErrorOf("[journal]\nsegment_size = \"1KiB\"\n"), HasSubstr("from \"1MiB\" to \"4GiB\""));
+  EXPECT_THAT(ErrorOf("[node]\nshutdown_time = \"9s\"\n"), HasSubstr("from \"100ms\" to \"8s\""));
   EXPECT_THAT(ErrorOf("[journal]\nsegment_size = \"64MB\"\n"), HasSubstr("a size is wanted"));
   EXPECT_THAT(ErrorOf("[journal]\nsegment_size = \"99999999999TiB\"\n"), HasSubstr("a size is wanted"));
   EXPECT_THAT(ErrorOf("[delivery]\nack_policy = \"pair-if-ip\"\n"), HasSubstr("did you mean pair-if-up?"));

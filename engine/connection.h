@@ -59,7 +59,10 @@ class ProtocolSession {
   virtual void OnBytes(std::string_view bytes) = 0;  // in any pieces; the session buffers
   virtual void OnTls() = 0;                          // the handshake that StartTls asked for is done
   virtual void OnTimeout() = 0;
-  virtual void OnClosed() = 0;    // by the peer or by an error; nothing can be sent any more
+  virtual void OnClosed() = 0;  // by the peer or by an error; nothing can be sent any more
+  // The peer sends no more, but may still read (shutdown(2), SHUT_WR). True: the session has an answer to give and will
+  // close the connection itself, soon. False: OnClosed comes next.
+  virtual bool OnInputEnd() { return false; }
   virtual void OnShutdown() = 0;  // the daemon stops: say goodbye at the next command boundary
 };
 

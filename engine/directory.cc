@@ -20,6 +20,28 @@ using journal::Record;
 constexpr char kMagic[8] = {'g', 'm', 'l', 'd', 'i', 'r', '0', '1'};
 constexpr int kAliasDepthMax = 10;
 
+// The content of a quoted local part (RFC 5321, 4.1.2), which is well-formed: the front end has seen to that.
+std::string Unquoted(std::string_view local) {
+  if (local.size() < 2 || local.front() != '"') return std::string(local);
+  std::string content;
+  for (size_t i = 1; i + 1 < local.size(); ++i) {
+    if (local[i] == '\\') ++i;
+    content += local[i];
+  }
+  return content;
+}
+
+// RFC 5321, 4.1.2 and RFC 6531, 3.3: what needs no quotes.
+bool IsDotString(std::string_view text) {
+  if (text.empty() || text.front() == '.' || text.back() == '.') return false;
+  return std::all_of(text.begin(), text.end(),
+                     [](unsigned char c) {
+                       return c >= 0x80 || std::isalnum(c) ||
+                              std::string_view("!#$%&'*+-/=?^_`{|}~.").find(c) != std::string_view::npos;
+                     }) &&
+         text.find("..") == std::string_view::npos;
+}
+
 }  // namespace
 
 std::string FoldAddress(std::string_view address) {
@@ -42,6 +64,7 @@ uint8_t PreferredHome(const journal::ClusterId& cluster, const journal::AccountI
 void Directory::Apply(const Dot& dot, const Record& record) {
   const journal::NodeId by = dot.origin.node;
   ++version_;
+  first_accounts_.clear();
   if (const auto* set = std::get_if<AccountSet>(&record.body)) {
     Account& account = accounts_[record.account];
     if (account.name.empty()) {
@@ -84,6 +107,24 @@ void Directory::Apply(const Dot& dot, const Record& record) {
   }
 }
 
+journal::Hlc Directory::LastWrite(const Record& record) const {
+  if (std::holds_alternative<AccountSet>(record.body) || std::holds_alternative<journal::Take>(record.body)) {
+    const auto found = accounts_.find(record.account);
+    if (found == accounts_.end()) return 0;
+    const Account& account = found->second;
+    return std::max({account.home.time, account.exists.time, account.password_hash.time, account.enabled.time});
+  }
+  if (const auto* domain = std::get_if<DomainSet>(&record.body)) {
+    const auto found = domains_.find(domain->domain);
+    return found == domains_.end() ? 0 : found->second.exists.time;
+  }
+  if (const auto* alias = std::get_if<AliasSet>(&record.body)) {
+    const auto found = aliases_.find(FoldAddress(alias->address));
+    return found == aliases_.end() ? 0 : found->second.targets.time;
+  }
+  return 0;
+}
+
 const Account* Directory::Find(const journal::AccountId& id) const {
   const auto found = accounts_.find(id);
   return found == accounts_.end() || !found->second.exists.value ? nullptr : &found->second;
@@ -100,12 +141,14 @@ std::optional<uint8_t> Directory::HomePlace(const Account& account) const {
 }
 
 const Account* Directory::FirstAccount(const std::string& domain) const {
+  if (const auto known = first_accounts_.find(domain); known != first_accounts_.end()) return Find(known->second);
   const Account* first = nullptr;
   for (const auto& [id, account] : accounts_) {
     if (!account.exists.value || !account.enabled.value) continue;
     if (!domain.empty() && !FoldAddress(account.name).ends_with("@" + domain)) continue;
     if (first == nullptr || account.exists.time < first->exists.time) first = &account;
   }
+  first_accounts_[domain] = first == nullptr ? journal::AccountId{} : first->id;
   return first;
 }
 
@@ -121,6 +164,11 @@ absl::Status Directory::ResolveInto(std::string address, const std::vector<std::
       return absl::InvalidArgumentError(absl::StrCat(address, " has no domain"));
     }
     at = address.size();  // RFC 5321, 4.5.1: postmaster without a domain
+    for (const auto& [name, domain] : domains_) {
+      if (!domain.exists.value || !domain.alias_of.value.empty()) continue;
+      address += "@" + name;
+      break;
+    }
   }
   std::string local = FoldAddress(std::string_view(address).substr(0, at));
   std::string domain = at < address.size() ? FoldAddress(std::string_view(address).substr(at + 1)) : "";
@@ -131,11 +179,13 @@ absl::Status Directory::ResolveInto(std::string address, const std::vector<std::
     }
     if (!found->second.alias_of.value.empty()) domain = found->second.alias_of.value;
   }
-  // The whole first, then without its +folder: an alias or an account may have a plus in its name.
-  const size_t plus = local.find('+');
+  // The whole first, then without its +folder: an alias or an account may have a plus in its name. Quotes are for the
+  // folder's sake: what stands before the plus needs none.
+  const std::string plain = Unquoted(std::string_view(address).substr(0, at));
+  const size_t plus = plain.find('+');
   for (const bool whole : {true, false}) {
-    if (!whole && (plus == std::string::npos || plus == 0)) break;
-    const std::string name = absl::StrCat(whole ? local : local.substr(0, plus), "@", domain);
+    if (!whole && (plus == std::string::npos || !IsDotString(std::string_view(plain).substr(0, plus)))) break;
+    const std::string name = absl::StrCat(whole ? local : FoldAddress(plain.substr(0, plus)), "@", domain);
     const auto alias = aliases_.find(name);
     if (alias != aliases_.end() && !alias->second.targets.value.empty()) {
       // Each alias is followed once, whatever leads to it. While it is, what leads back to it is a loop.
@@ -159,7 +209,7 @@ absl::Status Directory::ResolveInto(std::string address, const std::vector<std::
     if (!account->enabled.value && local == "postmaster") break;
     if (!account->enabled.value) return absl::PermissionDeniedError(absl::StrCat(account->name, " is disabled"));
     // The folder keeps the case in which it was written.
-    out.push_back({account, whole ? "" : std::string(address.substr(plus + 1, at - plus - 1))});
+    out.push_back({account, whole ? "" : plain.substr(plus + 1)});
     return absl::OkStatus();
   }
   if (local == "postmaster") {  // always accepted (RFC 5321, 4.5.1)

@@ -56,6 +56,9 @@ class Directory {
   // `dot` names the record. Records of accounts' mail have no effect.
   void Apply(const journal::Dot& dot, const journal::Record& record);
 
+  // When what this record would set was last set; 0: never, or it sets nothing.
+  journal::Hlc LastWrite(const journal::Record& record) const;
+
   const Account* Find(const journal::AccountId& id) const;
   const Account* FindName(std::string_view address) const;
   const std::map<journal::AccountId, Account>& accounts() const { return accounts_; }
@@ -68,9 +71,10 @@ class Directory {
   // Who orders the account: its home in Paired, the writer of a Solo in that. nullopt: nobody for the moment.
   std::optional<uint8_t> HomePlace(const Account& account) const;
 
-  // Accounts that `address` reaches, following domain aliases, aliases and user+folder. Where neither an alias nor an
-  // account has the name postmaster, those of `postmasters` that exist and are enabled get its mail; where there is
-  // none, the account of the domain that was made first, or of all domains. NotFound: no such user.
+  // Accounts that `address` reaches, following domain aliases, aliases and user+folder. postmaster without a domain is
+  // that of our first domain, by name. Where neither an alias nor an account has the name postmaster, those of
+  // `postmasters` that exist and are enabled get its mail; where there is none, the account of the domain that was made
+  // first, or of all domains. NotFound: no such user.
   // An alias reaches what of its targets can be reached; where none can, it is refused as the first of them.
   // InvalidArgument: not a domain of ours. PermissionDenied: disabled. FailedPrecondition: aliases lead in a circle.
   struct Target {
@@ -96,6 +100,8 @@ class Directory {
   std::map<std::string, Alias> aliases_;
   std::vector<journal::GenerationBegin> generations_;
   uint64_t version_ = 0;
+  // Found by FirstAccount since the last change: it looks at all accounts.
+  mutable std::map<std::string, journal::AccountId> first_accounts_;
 };
 
 // Lower case, for comparing addresses. (Local parts are compared without case, as Postfix and Dovecot do.)

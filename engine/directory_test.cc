@@ -65,6 +65,13 @@ TEST_F(DirectoryTest, ResolvesAddresses) {
       {"bob+x@example.test", "bob+x@example.test"},
       {"bob@example.test", "NOT_FOUND"},
       {"+x@example.test", "NOT_FOUND"},
+      {"\"ann+My Lists\"@example.test", "Ann@example.test|My Lists"},
+      {"\"ANN+a\\\"b\\\\c@d\"@example.test", "Ann@example.test|a\"b\\c@d"},
+      {"\"ann\"@example.test", "NOT_FOUND"},  // the front end takes off quotes that mean nothing
+      {"\"ann@example.test+x y\"@example.test", "NOT_FOUND"},
+      {"\" ann+x\"@example.test", "NOT_FOUND"},
+      {"\".ann+x y\"@example.test", "NOT_FOUND"},
+      {"\"who@other.test\"@example.test", "NOT_FOUND"},
       {"all@example.test", "Ann@example.test bob+x@example.test"},
       {"all@example.org", "Ann@example.test bob+x@example.test"},
       {"loop@example.test", "FAILED_PRECONDITION"},
@@ -96,15 +103,27 @@ TEST_F(DirectoryTest, PostmasterIsAlwaysSomebody) {
   off.name = "bob+x@example.test";
   off.enabled = false;
   Apply(directory_, 1, 20, off, journal::AccountIdOf(off.name));
+  EXPECT_EQ(Resolve("postmaster@example.test"), "Ann@example.test");
+  AccountSet even_earlier;
+  even_earlier.name = "even-earlier@example.test";
+  even_earlier.create = true;
+  even_earlier.exists = even_earlier.enabled = true;
+  Apply(directory_, 1, 9, even_earlier, journal::AccountIdOf(even_earlier.name));
+  EXPECT_EQ(Resolve("postmaster@example.test"), "even-earlier@example.test") << "nothing old is remembered";
+  even_earlier.enabled = false;
+  Apply(directory_, 1, 41, even_earlier, journal::AccountIdOf(even_earlier.name));
   for (const char* each : {"Postmaster@example.test", "postmaster@example.org"}) {
     EXPECT_EQ(Resolve(each), "Ann@example.test") << each;
     EXPECT_EQ(Resolve(each, {"nobody@example.test", "bob+x@example.test"}), "Ann@example.test") << "no such accounts";
   }
   EXPECT_EQ(Resolve("postmaster@other.test"), "earlier@other.test");
   EXPECT_EQ(Resolve("postmaster@empty.test"), "earlier@other.test") << "a domain without accounts";
-  EXPECT_EQ(Resolve("postmaster"), "earlier@other.test");
+  Apply(directory_, 1, 7, journal::DomainSet{"a.test", true, "other.test"});
+  EXPECT_EQ(Resolve("postmaster"), "earlier@other.test") << "empty.test is the first domain by name";
   Apply(directory_, 1, 7, journal::AliasSet{"postmaster@example.test", {"later3@example.test"}});
   EXPECT_EQ(Resolve("postmaster@example.test", {"ann@example.test"}), "later3@example.test") << "an alias is first";
+  Apply(directory_, 1, 7, journal::AliasSet{"postmaster@empty.test", {"later4@example.test"}});
+  EXPECT_EQ(Resolve("postmaster", {"ann@example.test"}), "later4@example.test");
 }
 
 TEST_F(DirectoryTest, DisabledIsRefusedAndMayComeBack) {

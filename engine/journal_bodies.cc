@@ -1,70 +1,78 @@
 #include "engine/journal_bodies.h"
 
-#include <map>
-#include <memory>
-#include <optional>
+#include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
-#include "journal/journal.h"
 
 namespace gemel::engine {
 namespace {
 
 using journal::Dot;
 
-// One pass over the journal; the chunks of open bodies are kept until the Deliver shows whether they are wanted.
-absl::StatusOr<std::string> Find(journal::Disk& disk, const std::string& directory, const Dot& message,
-                                 std::optional<Dot>* copied_from) {
-  absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader = journal::JournalReader::Open(disk, directory, 0);
-  if (!reader.ok()) return reader.status();
-  std::map<journal::Seq, std::string> bodies;  // of the message's origin, by first chunk
-  for (;;) {
-    absl::StatusOr<std::optional<journal::Committed>> next = (*reader)->Next();
-    if (absl::IsDataLoss(next.status())) continue;
-    if (!next.ok()) return next.status();
-    if (!next->has_value()) break;
-    const journal::Frame& frame = *(*next)->frame;
-    if (frame.origin != message.origin) continue;
-    for (size_t i = 0; i < frame.records.size(); ++i) {
-      const journal::Seq seq = frame.first_seq + i;
-      const journal::RecordBody& body = frame.records[i].body;
-      if (const auto* chunk = std::get_if<journal::BodyChunk>(&body)) {
-        bodies[chunk->first == 0 ? seq : chunk->first] += chunk->bytes;
-      } else if (const auto* drop = std::get_if<journal::BodyDrop>(&body)) {
-        bodies.erase(drop->first);
-      } else if (const auto* deliver = std::get_if<journal::Deliver>(&body)) {
-        if (seq == message.seq) {
-          std::string whole = deliver->trace + (deliver->body != 0 ? bodies[deliver->body] : deliver->inline_body);
-          // The segment with its first chunks may be gone, or one of their frames damaged.
-          if (whole.size() != deliver->bytes) {
-            return absl::NotFoundError(
-                absl::StrCat("the journal has only ", whole.size(), " of the message's ", deliver->bytes, " bytes"));
-          }
-          return whole;
-        }
-        if (deliver->body_done) bodies.erase(deliver->body);
-      } else if (const auto* copy = std::get_if<journal::Copy>(&body); copy != nullptr && seq == message.seq) {
-        *copied_from = copy->source;
-        return absl::NotFoundError("a copy");
-      }
-    }
-  }
-  return absl::NotFoundError("the journal does not reach back to this message");
-}
+constexpr int kPassesMax = 100;  // a copy of a copy of ...
 
 }  // namespace
 
-absl::StatusOr<std::string> ReadBodyFromJournal(journal::Disk& disk, const std::string& journal_directory,
-                                                const Dot& message) {
-  Dot wanted = message;
-  for (int copies = 0; copies < 100; ++copies) {  // a copy of a copy of ...
-    std::optional<Dot> source;
-    absl::StatusOr<std::string> found = Find(disk, journal_directory, wanted, &source);
-    if (!source) return found;
-    wanted = *source;
+JournalBodies::JournalBodies(journal::Disk& disk, std::string journal_directory, journal::Position from,
+                             const std::set<Dot>& wanted)
+    : disk_(disk), directory_(std::move(journal_directory)), from_(from) {
+  for (const Dot& message : wanted) wanted_[message] = {message};
+}
+
+absl::StatusOr<std::optional<JournalBodies::Found>> JournalBodies::Next() {
+  for (;;) {
+    if (!found_.empty()) {
+      Found found = std::move(found_.front());
+      found_.pop_front();
+      return found;
+    }
+    if (wanted_.empty()) {  // a pass need not go to the end
+      reader_.reset();
+      bodies_.clear();
+      wanted_ = std::exchange(copied_, {});
+      if (wanted_.empty() || ++passes_ > kPassesMax) return std::nullopt;
+    }
+    if (reader_ == nullptr) {
+      absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
+          journal::JournalReader::Open(disk_, directory_, from_);
+      if (absl::IsNotFound(reader.status())) return std::nullopt;  // nothing is there
+      if (!reader.ok()) return reader.status();
+      reader_ = *std::move(reader);
+    }
+    absl::StatusOr<std::optional<journal::Committed>> next = reader_->Next();
+    if (absl::IsDataLoss(next.status())) continue;
+    if (!next.ok()) return next.status();
+    next->has_value() ? Take(*(*next)->frame) : wanted_.clear();
   }
-  return absl::NotFoundError("the message is a copy of copies without end");
+}
+
+std::vector<Dot> JournalBodies::TakeWanted(const Dot& record) {
+  auto wanted = wanted_.extract(record);
+  return wanted ? std::move(wanted.mapped()) : std::vector<Dot>();
+}
+
+void JournalBodies::Take(const journal::Frame& frame) {
+  const auto of_origin = wanted_.lower_bound(Dot{frame.origin, 0});
+  if (of_origin == wanted_.end() || of_origin->first.origin != frame.origin) return;
+  for (size_t i = 0; i < frame.records.size(); ++i) {
+    const Dot dot{frame.origin, frame.first_seq + i};
+    const journal::RecordBody& body = frame.records[i].body;
+    if (const auto* chunk = std::get_if<journal::BodyChunk>(&body)) {
+      bodies_[Dot{dot.origin, chunk->first == 0 ? dot.seq : chunk->first}] += chunk->bytes;
+    } else if (const auto* drop = std::get_if<journal::BodyDrop>(&body)) {
+      bodies_.erase(Dot{dot.origin, drop->first});
+    } else if (const auto* deliver = std::get_if<journal::Deliver>(&body)) {
+      const Dot first{dot.origin, deliver->body};
+      for (const Dot& message : TakeWanted(dot)) {
+        std::string whole = deliver->trace + (deliver->body != 0 ? bodies_[first] : deliver->inline_body);
+        // The segment with its first chunks may be gone, or one of their frames damaged.
+        if (whole.size() == deliver->bytes) found_.push_back({message, std::move(whole)});
+      }
+      if (deliver->body_done) bodies_.erase(first);
+    } else if (const auto* copy = std::get_if<journal::Copy>(&body)) {
+      for (const Dot& message : TakeWanted(dot)) copied_[copy->source].push_back(message);
+    }
+  }
 }
 
 }  // namespace gemel::engine

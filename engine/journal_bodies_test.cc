@@ -42,9 +42,55 @@ TEST(JournalBodiesTest, APartOfABodyIsNoBody) {
   const journal::Seq half = append(whole);
   ASSERT_TRUE((*opened)->CommitOnce(nullptr).ok());
   EXPECT_GT(rest, none);
-  EXPECT_EQ(*ReadBodyFromJournal(*disk, directory, {origin, good}), "T: t\none two");
-  EXPECT_TRUE(absl::IsNotFound(ReadBodyFromJournal(*disk, directory, {origin, none}).status()));
-  EXPECT_TRUE(absl::IsNotFound(ReadBodyFromJournal(*disk, directory, {origin, half}).status()));
+  const std::set<journal::Dot> wanted{{origin, good}, {origin, none}, {origin, half}};
+  JournalBodies bodies(*disk, directory, 0, wanted);
+  auto found = bodies.Next();
+  ASSERT_TRUE(found.ok() && found->has_value());
+  EXPECT_EQ((*found)->message, (journal::Dot{origin, good}));
+  EXPECT_EQ((*found)->bytes, "T: t\none two");
+  found = bodies.Next();
+  EXPECT_TRUE(found.ok() && !found->has_value());
+  std::filesystem::remove_all(directory);
+}
+
+// The letter, its copy and the copy of that, all at once and each by itself.
+TEST(JournalBodiesTest, ACopyHasTheBytesOfItsSource) {
+  const std::string directory = ::testing::TempDir() + "/journal_bodies_test_copy_" + std::to_string(getpid());
+  std::filesystem::remove_all(directory);
+  const auto disk = journal::MakePosixDisk();
+  journal::Recovered recovered;
+  journal::JournalOptions options;
+  options.directory = directory;
+  options.segment_bytes = 1 << 20;
+  auto opened = journal::Journal::Open(*disk, options, &recovered);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const journal::Origin origin{7, 1};
+  (*opened)->StartOrigin(origin, 1);
+  const auto append = [&](journal::RecordBody body) {
+    std::vector<journal::Record> records;
+    records.push_back({journal::AccountId{}, 1, false, std::move(body)});
+    return journal::Dot{origin, (*opened)->Append(std::move(records), {})};
+  };
+  journal::Deliver deliver;
+  deliver.inline_body = "text";
+  deliver.bytes = 4;
+  const journal::Dot letter = append(deliver);
+  const journal::Dot copy = append(journal::Copy{letter, {}, {}});
+  const journal::Dot copy_of_copy = append(journal::Copy{copy, {}, {}});
+  ASSERT_TRUE((*opened)->CommitOnce(nullptr).ok());
+  const std::set<journal::Dot> all{letter, copy, copy_of_copy};
+  for (const auto& wanted : {all, std::set{letter}, std::set{copy}, std::set{copy_of_copy}}) {
+    JournalBodies bodies(*disk, directory, 0, wanted);
+    std::set<journal::Dot> seen;
+    for (;;) {
+      const auto found = bodies.Next();
+      ASSERT_TRUE(found.ok()) << found.status();
+      if (!found->has_value()) break;
+      EXPECT_EQ((*found)->bytes, "text");
+      seen.insert((*found)->message);
+    }
+    EXPECT_EQ(seen, wanted);
+  }
   std::filesystem::remove_all(directory);
 }
 

@@ -105,6 +105,7 @@ void EncodePayload(const Goodbye& goodbye, std::string* out) { out->append(goodb
 void EncodePayload(const BodyRequest& request, std::string* out) {
   out->append(request.account.view());
   PutDot(request.message, out);
+  PutInt(request.offset, out);
 }
 void EncodePayload(const BodyPart& part, std::string* out) {
   PutDot(part.message, out);
@@ -162,6 +163,7 @@ absl::StatusOr<LinkMessage> Decode(uint8_t type, std::string_view payload) {
       BodyRequest request;
       request.account = in.TakeId<journal::AccountId>();
       request.message = in.TakeDot();
+      request.offset = in.Int<uint64_t>();
       message = request;
       break;
     }

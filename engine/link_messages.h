@@ -53,10 +53,11 @@ struct Goodbye {
 };
 // The reason after which nobody waits for the one that gives it.
 inline constexpr char kJournalFailed[] = "this node's journal failed";
-// A message's file, to restore what was lost on one side.
+// One part of a message's file, to restore what was lost on one side. Each part is asked for.
 struct BodyRequest {
   journal::AccountId account;
   journal::Dot message;
+  uint64_t offset = 0;
 };
 struct BodyPart {
   journal::Dot message;

@@ -26,7 +26,7 @@ std::vector<LinkMessage> Samples() {
           Ping{5, true},
           Pong{5},
           Goodbye{"going down"},
-          BodyRequest{journal::AccountIdOf("a@example.test"), Dot{Origin{1, 2}, 3}},
+          BodyRequest{journal::AccountIdOf("a@example.test"), Dot{Origin{1, 2}, 3}, 1 << 20},
           BodyPart{Dot{Origin{1, 2}, 3}, 1 << 20, true, false, "bytes"}};
 }
 

@@ -232,23 +232,7 @@ void LinkSession::On(Goodbye goodbye) {
   if (goodbye.reason == kJournalFailed) node_.PeerFailed();
 }
 
-void LinkSession::On(BodyRequest request) {
-  constexpr size_t kPartBytes = 1024 * 1024;
-  absl::StatusOr<std::string> body = node_.LocalBody(request.account, request.message);
-  BodyPart part;
-  part.message = request.message;
-  part.found = body.ok();
-  if (!body.ok()) {
-    part.last = true;
-    return Send(part);
-  }
-  do {
-    part.bytes = body->substr(part.offset, kPartBytes);
-    part.last = part.offset + part.bytes.size() == body->size();
-    Send(part);
-    part.offset += part.bytes.size();
-  } while (!part.last);
-}
+void LinkSession::On(BodyRequest request) { Send(node_.LocalBodyPart(request)); }
 
 void LinkSession::On(BodyPart part) { node_.OnBodyPart(std::move(part)); }
 

@@ -34,6 +34,23 @@ std::optional<HostAndPort> SplitAddress(const std::string& address) {
   return split;
 }
 
+absl::Status BindError(const std::string& address, int error) {
+  const std::string what = absl::StrCat("cannot listen on ", address, ": ", strerror(error));
+  switch (error) {
+    case EADDRNOTAVAIL:
+      return absl::FailedPreconditionError(what + "; this host has no such address");
+    case EAFNOSUPPORT:
+      return absl::FailedPreconditionError(what + "; IPv6 is off on this host");
+    case EADDRINUSE:
+      return absl::UnavailableError(what + "; `ss -ltnp` names the process that has it");
+    case EACCES:
+      return absl::UnavailableError(what +
+                                    "; ports below 1024 need CAP_NET_BIND_SERVICE, which the systemd unit gives");
+    default:
+      return absl::UnavailableError(what);
+  }
+}
+
 }  // namespace
 
 absl::Status SocketError(const std::string& what, int error) {
@@ -72,6 +89,14 @@ std::string HostText(const SocketAddress& address) {
     if (std::string_view(text).starts_with("::ffff:") && std::strchr(text, '.') != nullptr) return text + 7;
   }
   return text;
+}
+
+std::string NetworkOf(const std::string& host_text) {
+  in6_addr address;
+  if (inet_pton(AF_INET6, host_text.c_str(), &address) != 1) return host_text;
+  std::memset(address.s6_addr + 8, 0, 8);
+  char text[INET6_ADDRSTRLEN];
+  return absl::StrCat(inet_ntop(AF_INET6, &address, text, sizeof text), "/64");
 }
 
 std::string BoundAddress(int fd) {
@@ -119,7 +144,7 @@ absl::StatusOr<int> BindTcp(const std::string& address) {
     close(fd);
     if (error == EADDRINUSE) break;
   }
-  return SocketError("cannot listen on " + address, error);
+  return BindError(address, error);
 }
 
 absl::StatusOr<int> BindUnix(const std::string& path, unsigned mode) {

@@ -147,14 +147,15 @@ void SocketConnection::ReadSome() {
     if (errno != EAGAIN && errno != EINTR) OnPeerGone(/*clean=*/false);
     return;
   }
-  if (got == 0) return OnPeerGone(/*clean=*/ssl_ == nullptr);
-  last_arrival_ms_ = loop_.NowMillis();
+  if (got == 0) return OnInputEnd();
+  if (handshaking_) last_arrival_ms_ = loop_.NowMillis();
   if (ssl_ == nullptr) return Deliver({loop_.read_buffer(), static_cast<size_t>(got)});
   BIO_write(SSL_get_rbio(ssl_.get()), loop_.read_buffer(), static_cast<int>(got));
   PumpTls();
 }
 
 void SocketConnection::Deliver(std::string_view bytes) {
+  last_arrival_ms_ = loop_.NowMillis();  // not before: a part of a TLS record is nothing yet
   if (session_ != nullptr) session_->OnBytes(bytes);
 }
 
@@ -403,6 +404,13 @@ void SocketConnection::CloseAfterSending() {
   WantAfterStep();
 }
 
+void SocketConnection::OnInputEnd() {
+  if (ssl_ != nullptr || session_ == nullptr || !session_->OnInputEnd()) return OnPeerGone(/*clean=*/ssl_ == nullptr);
+  input_ended_ = true;
+  SetInterest(interest_ & ~static_cast<uint32_t>(EPOLLIN));
+  if (state_ == State::kOpen) SetDeadline(kInputEndMs);
+}
+
 void SocketConnection::OnPeerGone(bool clean) {
   if (state_ == State::kOpen && handshaking_ && session_ == nullptr) {
     FailHandshake(absl::UnavailableError("the connection was closed during the TLS handshake"));
@@ -448,10 +456,8 @@ void SocketConnection::OnDeadline() {
   if (state_ == State::kDead) return;
   const uint64_t now_ms = loop_.NowMillis();
   if (deadline_ms_ != 0 && deadline_ms_ <= now_ms) {
-    if (state_ == State::kOpen && handshaking_) {
-      FailHandshake(absl::DeadlineExceededError("no TLS handshake in time"));
-    }
-    return Die();
+    if (state_ == State::kOpen && handshaking_) FailHandshake(absl::DeadlineExceededError("no TLS handshake in time"));
+    return OnPeerGone(/*clean=*/false);
   }
   const bool idling = state_ == State::kOpen && session_ != nullptr && idle_ms_ != 0;
   if (idling && last_arrival_ms_ + idle_ms_ <= now_ms) {

@@ -51,8 +51,9 @@ class SocketConnection final : public PeerConnection, private NetLoop::Watcher {
     bool tls_available = false;
   };
   static constexpr uint64_t kHandshakeMs = 30'000;
-  static constexpr uint64_t kLingerMs = 2'000;    // for the peer to read our last words
-  static constexpr uint64_t kClosingMs = 30'000;  // for the kernel to take them
+  static constexpr uint64_t kLingerMs = 2'000;     // for the peer to read our last words
+  static constexpr uint64_t kClosingMs = 30'000;   // for the kernel to take them
+  static constexpr uint64_t kInputEndMs = 60'000;  // for the session to answer a peer that closed its sending side
   static constexpr size_t kDrainedBytes = 64 * 1024;
 
   // Takes the descriptor, which must be non-blocking. `host` and `loop` must outlive the connection.
@@ -108,7 +109,7 @@ class SocketConnection final : public PeerConnection, private NetLoop::Watcher {
   void AfterStep() override;
   void WantAfterStep();
   void SetInterest(uint32_t epoll_events);
-  bool reading() const { return state_ == State::kOpen && !paused_ && !held_; }
+  bool reading() const { return state_ == State::kOpen && !paused_ && !held_ && !input_ended_; }
 
   void ReadSome();
   void Deliver(std::string_view bytes);
@@ -125,6 +126,7 @@ class SocketConnection final : public PeerConnection, private NetLoop::Watcher {
   bool EncryptQueued();
   void DropSent(size_t bytes);
 
+  void OnInputEnd();
   void OnPeerGone(bool clean);
   void Die();
   void SetDeadline(uint64_t milliseconds);
@@ -153,7 +155,7 @@ class SocketConnection final : public PeerConnection, private NetLoop::Watcher {
   std::function<void()> drained_;
 
   uint32_t interest_ = EPOLLIN;
-  bool paused_ = false, held_ = false;
+  bool paused_ = false, held_ = false, input_ended_ = false;
   bool after_step_wanted_ = false;
   bool closed_cleanly_ = false;
   bool close_notify_sent_ = false;

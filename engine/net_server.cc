@@ -68,11 +68,22 @@ class Net::Listener final : public NetLoop::Watcher {
     }
   }
 
+  // False: there are as many from this stranger's network as there may be.
+  bool TakePlace(const std::string& peer_address) {
+    size_t& from_there = by_network_[NetworkOf(peer_address)];
+    if (from_there >= options.connections_per_address_max) return false;
+    ++from_there;
+    return true;
+  }
+  void LeavePlace(const std::string& peer_address) {
+    const auto found = by_network_.find(NetworkOf(peer_address));
+    if (--found->second == 0) by_network_.erase(found);
+  }
+
   const ListenOptions options;
   const SessionFactory make;
   const bool peer;
-  size_t connections = 0;
-  absl::flat_hash_map<std::string, size_t> by_address;
+  size_t strangers = 0, own = 0;  // connections
 
  private:
   // Closes the socket of who may not, after a word.
@@ -98,6 +109,7 @@ class Net::Listener final : public NetLoop::Watcher {
 
   Net& net_;
   const int fd_;
+  absl::flat_hash_map<std::string, size_t> by_network_;  // of strangers
   TimerId pause_ = 0;
 };
 
@@ -317,15 +329,13 @@ void Net::Accepted(Listener& listener, int fd, SocketConnection::Options options
   const ListenOptions& limits = listener.options;
   const bool implicit = limits.tls == ListenTls::kImplicit;
   options.tls_available = limits.tls == ListenTls::kStartTls && client_tls_ != nullptr;
-  size_t& from_there = listener.by_address[options.peer_address];
-  const bool full = listener.connections >= limits.connections_max;
-  const bool too_many = full || (!options.loopback && from_there >= limits.connections_per_address_max);
-  if (too_many) {
+  size_t& connections = options.loopback ? listener.own : listener.strangers;
+  const bool full = connections >= limits.connections_max;
+  if (full || (!options.loopback && !listener.TakePlace(options.peer_address))) {
     journal::Log(journal::LogLevel::kWarning, "connection-refused",
                  {{"listener", limits.name},
                   {"peer", options.peer_address},
                   {"reason", full ? "too many connections" : "too many connections from this address"}});
-    if (from_there == 0) listener.by_address.erase(options.peer_address);
     // One short line fits any fresh socket's buffer; nothing of it is kept.
     if (!implicit && !limits.goodbye.empty()) {
       send(fd, limits.goodbye.data(), limits.goodbye.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -333,8 +343,7 @@ void Net::Accepted(Listener& listener, int fd, SocketConnection::Options options
     close(fd);
     return;
   }
-  ++from_there;
-  ++listener.connections;
+  ++connections;
   SocketConnection* const connection = Add(fd, std::move(options), &listener);
   if (listener.peer) {
     std::vector<std::string> alpns;
@@ -371,10 +380,11 @@ void Net::OnDone(SocketConnection* connection) {
   connections_.erase(found);
   if (entry.is_link && --links_ == 0) CloseProxied();
   if (entry.listener == nullptr) return;
-  --entry.listener->connections;
-  const auto from_there = entry.listener->by_address.find(connection->peer_address());
-  if (from_there != entry.listener->by_address.end() && --from_there->second == 0) {
-    entry.listener->by_address.erase(from_there);
+  if (connection->loopback()) {
+    --entry.listener->own;
+  } else {
+    --entry.listener->strangers;
+    entry.listener->LeavePlace(connection->peer_address());
   }
 }
 

@@ -30,8 +30,9 @@ struct ListenOptions {
   std::string name;     // for the log: "lmtp"
   std::string address;  // "host:port", "[::1]:port", "*:port" (IPv6 and IPv4), "unix:/path"; port 0: any
   ListenTls tls = ListenTls::kNone;
+  // Of this host's own clients there may be as many besides: strangers do not keep them out, nor they strangers.
   size_t connections_max = 1024;
-  size_t connections_per_address_max = 64;  // this host's own clients are not bound by it
+  size_t connections_per_address_max = 64;  // of strangers; IPv6: per /64
   std::string goodbye;  // a whole line, for who is one too many: "421 4.7.0 ...\r\n"; not sent under implicit TLS
   unsigned unix_mode = 0660;
   std::set<unsigned> unix_uids;  // Unix sockets: users that may connect, by the kernel's word; empty: all

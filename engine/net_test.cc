@@ -1,10 +1,13 @@
 #include <gtest/gtest.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
+#include "engine/net_address.h"
 #include "engine/net_loop.h"
 #include "engine/net_server.h"
 #include "engine/net_test_client.h"
@@ -82,6 +85,7 @@ TEST(ThreadWorkers, EachLaneInOrderAndDrainedAtTheEnd) {
 struct Seen {
   Connection* connection = nullptr;
   std::string bytes;
+  bool answers_after_end = false;
   int connected = 0, tls = 0, timeouts = 0, closed = 0, shutdowns = 0, destroyed = 0;
 };
 
@@ -132,6 +136,7 @@ class EchoSession : public ProtocolSession {
     connection_.CloseAfterSending();
   }
   void OnClosed() override { ++seen_.closed; }
+  bool OnInputEnd() override { return seen_.answers_after_end; }
   void OnShutdown() override {
     ++seen_.shutdowns;
     connection_.Send("shutting down\n");
@@ -231,6 +236,19 @@ TEST_F(NetTest, BadAddressesAreRefused) {
   }
 }
 
+TEST_F(NetTest, AnAddressThatThisHostDoesNotHaveIsKnownFromOneThatIsTaken) {
+  ListenOptions options;
+  options.name = "test";
+  for (const std::string address : {"192.0.2.1:0", "[2001:db8::1]:0"}) {  // for documents only: RFC 5737, RFC 3849
+    options.address = address;
+    const absl::Status status = net_.Listen(options, Echo()).status();
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  }
+  options.address = Listen("127.0.0.1:0");
+  const absl::Status status = net_.Listen(options, Echo()).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+}
+
 TEST_F(NetTest, LastWordsArriveAlthoughTheClientSaidMore) {
   TestClient client(loop_, Listen("127.0.0.1:0"));
   client.Write("QUIT\nmore\nand more\n");
@@ -253,6 +271,40 @@ TEST_F(NetTest, ClientThatGoesAwayIsToldToTheSessionOnce) {
     EXPECT_EQ(seen_.closed, 1);
     EXPECT_EQ(seen_.destroyed, 1);
   }
+}
+
+// `nc -N`: shutdown(2) with SHUT_WR, and then it reads.
+TEST_F(NetTest, AClientThatSendsNoMoreIsStillAnswered) {
+  seen_.answers_after_end = true;
+  TestClient client(loop_, Listen("127.0.0.1:0"));
+  client.Write("one\n");
+  client.EndInput();
+  EXPECT_TRUE(UntilReceived(client, "hello 127.0.0.1 loopback\none\n"));
+  bool turned = false;
+  loop_.After(20, [&] { turned = true; });
+  EXPECT_TRUE(Until([&] { return turned; }));
+  EXPECT_EQ(seen_.closed, 0);
+  EXPECT_EQ(net_.connections(), 1u);
+  seen_.connection->Send("stored\n");
+  seen_.connection->CloseAfterSending();
+  EXPECT_TRUE(Until([&] { return client.closed; }));
+  EXPECT_EQ(client.received, "hello 127.0.0.1 loopback\none\nstored\n");
+  EXPECT_TRUE(Until([&] { return net_.connections() == 0; }));
+  EXPECT_EQ(seen_.closed, 0);
+}
+
+TEST_F(NetTest, WhoWaitsForAnAnswerAndGoesIsToldToTheSession) {
+  seen_.answers_after_end = true;
+  auto client = std::make_unique<TestClient>(loop_, Listen("127.0.0.1:0"));
+  EXPECT_TRUE(Until([&] { return seen_.connected == 1; }));
+  client->EndInput();
+  bool turned = false;
+  loop_.After(20, [&] { turned = true; });
+  EXPECT_TRUE(Until([&] { return turned; }));
+  EXPECT_EQ(net_.connections(), 1u);
+  client->Reset();
+  EXPECT_TRUE(Until([&] { return net_.connections() == 0; }));
+  EXPECT_EQ(seen_.closed, 1);
 }
 
 TEST_F(NetTest, PausedReadingLeavesBytesWithTheSender) {
@@ -313,6 +365,61 @@ TEST_F(NetTest, TooManyConnectionsGetTheGoodbyeLine) {
   EXPECT_TRUE(Until([&] { return net_.connections() == 1; }));
   TestClient fourth(loop_, address);
   EXPECT_TRUE(UntilReceived(fourth, "hello 127.0.0.1 loopback\n"));
+}
+
+TEST(NetAddress, ClientsAreCountedByAddressOrIPv6Network) {
+  EXPECT_EQ(NetworkOf("192.0.2.7"), "192.0.2.7");
+  EXPECT_EQ(NetworkOf("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+  EXPECT_EQ(NetworkOf("2001:db8:1:2::"), NetworkOf("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+  EXPECT_NE(NetworkOf("2001:db8:1:2::1"), NetworkOf("2001:db8:1:3::1"));
+  EXPECT_EQ(NetworkOf("unix"), "unix");
+}
+
+// Addresses of this host that are not loopback: to the listener, clients from there are strangers.
+std::vector<std::string> StrangersAddresses() {
+  std::vector<std::string> found;
+  ifaddrs* all = nullptr;
+  if (getifaddrs(&all) != 0) return found;
+  for (const ifaddrs* each = all; each != nullptr; each = each->ifa_next) {
+    if (each->ifa_addr == nullptr || (each->ifa_flags & IFF_LOOPBACK) != 0 || (each->ifa_flags & IFF_UP) == 0) continue;
+    SocketAddress address;
+    if (each->ifa_addr->sa_family == AF_INET) std::memcpy(&address.storage, each->ifa_addr, sizeof(sockaddr_in));
+    if (each->ifa_addr->sa_family == AF_INET6) std::memcpy(&address.storage, each->ifa_addr, sizeof(sockaddr_in6));
+    const std::string text = HostText(address);
+    if (text.empty() || text.starts_with("fe80:")) continue;
+    found.push_back(text.find(':') == std::string::npos ? text : "[" + text + "]");
+  }
+  freeifaddrs(all);
+  return found;
+}
+
+TEST_F(NetTest, StrangersAreCountedByAddressAndApartFromThisHostsOwn) {
+  const std::vector<std::string> addresses = StrangersAddresses();
+  if (addresses.empty()) GTEST_SKIP() << "this host has no address but loopback";
+  ListenOptions options;
+  options.connections_max = 2;
+  options.connections_per_address_max = 1;
+  options.goodbye = "421 too many\r\n";
+  for (const std::string& stranger : addresses) {
+    const std::string bound = Listen("*:0", options);
+    const std::string port = bound.substr(bound.rfind(':'));
+    auto first = std::make_unique<TestClient>(loop_, stranger + port);
+    TestClient second(loop_, stranger + port);
+    EXPECT_TRUE(Until([&] { return second.closed; }));
+    EXPECT_EQ(second.received, "421 too many\r\n");
+    EXPECT_TRUE(Until([&] { return first->received.starts_with("hello "); }));
+    TestClient own(loop_, "127.0.0.1" + port), own_too(loop_, "[::1]" + port);
+    EXPECT_TRUE(UntilReceived(own, "hello 127.0.0.1 loopback\n")) << own.received;
+    EXPECT_TRUE(UntilReceived(own_too, "hello ::1 loopback\n")) << own_too.received;
+    first.reset();
+    EXPECT_TRUE(Until([&] { return net_.connections() == 2; }));
+    TestClient third(loop_, stranger + port);
+    EXPECT_TRUE(Until([&] { return third.received.starts_with("hello "); }));
+    own.Reset();
+    own_too.Reset();
+    third.Reset();
+    EXPECT_TRUE(Until([&] { return net_.connections() == 0; }));
+  }
 }
 
 TEST_F(NetTest, ShutdownLetsSessionsSayGoodbye) {

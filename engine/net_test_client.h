@@ -21,7 +21,7 @@ namespace gemel::engine {
 
 class TestClient : private NetLoop::Watcher {
  public:
-  // "127.0.0.1:port", "[::1]:port" or "unix:/path".
+  // "127.0.0.1:port", "[::1]:port" (or another address) or "unix:/path".
   TestClient(NetLoop& loop, const std::string& address) : loop_(loop) {
     sockaddr_storage to{};
     socklen_t bytes = 0;
@@ -35,13 +35,13 @@ class TestClient : private NetLoop::Watcher {
       if (address[0] == '[') {
         auto* v6 = reinterpret_cast<sockaddr_in6*>(&to);
         v6->sin6_family = AF_INET6;
-        v6->sin6_addr = in6addr_loopback;
+        inet_pton(AF_INET6, address.substr(1, address.rfind(']') - 1).c_str(), &v6->sin6_addr);
         v6->sin6_port = port;
         bytes = sizeof(sockaddr_in6);
       } else {
         auto* v4 = reinterpret_cast<sockaddr_in*>(&to);
         v4->sin_family = AF_INET;
-        v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        inet_pton(AF_INET, address.substr(0, address.rfind(':')).c_str(), &v4->sin_addr);
         v4->sin_port = port;
         bytes = sizeof(sockaddr_in);
       }
@@ -72,6 +72,7 @@ class TestClient : private NetLoop::Watcher {
     SSL_set_connect_state(ssl_.get());
     OnReady(0);
   }
+  void EndInput() { shutdown(fd_, SHUT_WR); }
   void StopReading() { loop_.Rewatch(fd_, 0, this); }
   void StartReading() { loop_.Rewatch(fd_, EPOLLIN, this); }
   void Reset() {  // RST instead of FIN

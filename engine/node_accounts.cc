@@ -86,40 +86,45 @@ LiveAccount* NodeImpl::Live(const AccountId& id) {
 void NodeImpl::PassOver(const AccountId& id, journal::Position begin) {
   const auto [at, first] = passed_over_.emplace(id, begin);
   if (!first) at->second = std::min(at->second, begin);
+  mending_.erase(id);
 }
 
 // Each second, some of them. What was passed over has no files yet either: those come from the journal.
 void NodeImpl::MendPassedOver() {
-  if (passed_over_.empty() || failed_ || replaying_) return;
-  bool mended = false;
+  if (passed_over_.empty() || !mending_.empty() || failed_ || replaying_) return;
   auto next = passed_over_.upper_bound(mended_last_);
   for (size_t left = std::min(kMendedAtOnce, passed_over_.size()); left > 0; --left) {
     if (next == passed_over_.end()) next = passed_over_.begin();
     const AccountId id = mended_last_ = next->first;
     ++next;
-    const Account* account = directory_.Find(id);
-    LiveAccount* live = account == nullptr ? nullptr : Live(id);
-    if (live == nullptr) continue;
-    if (absl::Status status = VerifyFiles({id}); !status.ok()) {
-      AddProblem(
-          absl::StrCat("account:", account->name),
-          {"error", absl::StrCat("files of ", account->name, " cannot be put back: ", std::string(status.message())),
-           "check the disk; it is tried again every second"});
-      continue;
-    }
-    SolveProblem(absl::StrCat("account:", account->name));
-    SolveProblem(absl::StrCat("account:", id.hex()));
-    Log(journal::LogLevel::kInfo, "account_caught_up", {{"account", account->name}});
-    passed_over_.erase(id);
-    mended = true;
-    AfterApplied(*live);
+    if (directory_.Find(id) != nullptr && Live(id) != nullptr) mending_.insert(id);
   }
-  if (!mended) return;
-  maildir::StoreBatch batch;  // of nothing: the checkpoint may go on
-  batch.applied = std::make_shared<const journal::VectorClock>(applied_);
-  batch.position = MaterialisedPosition();
-  store_->Enqueue(std::move(batch));
-  if (!to_rebuild_.empty() && missing_.empty()) RebuildMended();
+  if (mending_.empty()) return;
+  VerifyFiles(std::set<AccountId>(mending_), [this](const std::map<AccountId, absl::Status>& failed) {
+    for (const AccountId& id : std::exchange(mending_, {})) {
+      const Account* account = directory_.Find(id);
+      LiveAccount* live = account == nullptr ? nullptr : Live(id);
+      if (live == nullptr) continue;
+      if (const auto found = failed.find(id); found != failed.end()) {
+        AddProblem(
+            absl::StrCat("account:", account->name),
+            {"error",
+             absl::StrCat("files of ", account->name, " cannot be put back: ", std::string(found->second.message())),
+             "check the disk; it is tried again every second"});
+        continue;
+      }
+      SolveProblem(absl::StrCat("account:", account->name));
+      SolveProblem(absl::StrCat("account:", id.hex()));
+      Log(journal::LogLevel::kInfo, "account_caught_up", {{"account", account->name}});
+      passed_over_.erase(id);
+      AfterApplied(*live);
+    }
+    maildir::StoreBatch batch;  // of nothing: the checkpoint may go on
+    batch.applied = std::make_shared<const journal::VectorClock>(applied_);
+    batch.position = MaterialisedPosition();
+    store_->Enqueue(std::move(batch));
+    if (!to_rebuild_.empty() && missing_.empty()) RebuildMended();
+  });
 }
 
 bool NodeImpl::Orders(const Account& account) const {

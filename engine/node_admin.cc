@@ -235,9 +235,7 @@ NodeStatus NodeImpl::Status() {
                  : current == nullptr                                ? "unpaired"
                  : current->kind == journal::GenerationKind::kPaired ? "paired"
                                                                      : "solo";
-  status.policy = options_.ack_policy == AckPolicy::kPairRequired ? "pair-required"
-                  : options_.ack_policy == AckPolicy::kPairIfUp   ? "pair-if-up"
-                                                                  : "local";
+  status.policy = NameOf(options_.ack_policy);
   status.peer_connected = link_ != nullptr;
   status.peer_counts = peer_counts_;
   if (identity_.peer) {

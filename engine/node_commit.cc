@@ -16,6 +16,9 @@ using journal::Log;
 using journal::Position;
 using journal::Record;
 
+// So far the peer's clock may lead this node's time stamps ahead of its own clock; more is an error of one of the two.
+constexpr uint64_t kAheadMsMax = 60'000;
+
 // An error that a command's record met when it was applied: another command came first.
 absl::Status LateError(const Record& record) {
   if (std::holds_alternative<journal::MailboxCreate>(record.body) ||
@@ -54,11 +57,36 @@ journal::Hlc NodeImpl::NowHlc() {
   return last_hlc_;
 }
 
+// What this node makes is later than what it has seen, unless the peer's clock is too far ahead.
+void NodeImpl::NoteHlc(const Frame& frame) {
+  if (frame.records.empty()) return;
+  const journal::Hlc most = journal::HlcFromMillis(env_.clock.NowMillis() + kAheadMsMax);
+  const journal::Hlc time = frame.records.back().time;
+  last_hlc_ = std::max(last_hlc_, std::min(time, most));
+  if (time <= most || replaying_) return SolveProblem("peer_clock");
+  AddProblem("peer_clock",
+             {"warning",
+              absl::StrCat("the other server's clock is ", (journal::HlcMillis(time) - env_.clock.NowMillis()) / 1000,
+                           " s ahead of this one's"),
+              "see that NTP runs on both; the entry goes with the other server's next change"});
+}
+
+// Its own time stamps do not go back when the clock does.
+void NodeImpl::CheckClock() {
+  const uint64_t now = env_.clock.NowMillis(), stamps = journal::HlcMillis(last_hlc_);
+  if (stamps <= now + kAheadMsMax) return SolveProblem("clock");
+  AddProblem("clock",
+             {"warning",
+              absl::StrCat("this server's clock was set back, or was ahead: the journal's time stamps are ",
+                           (stamps - now) / 1000, " s ahead of it"),
+              "see that NTP runs on both servers; `gemel replay --until` goes by the stamps, nothing else does"});
+}
+
 journal::Seq NodeImpl::Create(std::vector<Record> records, std::function<void(CommandResult)> done, bool grouped) {
   const size_t count = records.size();
   for (size_t i = 0; i < count; ++i) {
     Record& record = records[i];
-    record.time = NowHlc();
+    record.time = std::max(NowHlc(), directory_.LastWrite(record) + 1);  // the later word, whatever the clocks say
     record.group_continues = grouped && i + 1 < count;
     if (!IsMail(record)) continue;
     if (LiveAccount* live = LiveIfLoaded(record.account)) ++live->in_flight;
@@ -129,7 +157,7 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
     if (own_node && link_ != nullptr) link_->ShipLive(one);
     (own_node ? own_ : peer_queue_).Push({one.frame, one.begin});
     committed_end_ = std::max(committed_end_, one.end);
-    if (!one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
+    if (!own_node) NoteHlc(*one.frame);
   }
   if (link_ != nullptr) link_->SendAck(journal_->held());  // also of nothing: it may read on
   if (!committed->empty()) {
@@ -159,6 +187,7 @@ void NodeImpl::Mended(const Frame& frame) {
 // Records that the replay had to leave out are there now: what they touch is made anew, in their right order.
 void NodeImpl::RebuildMended() {
   missing_in_tail_ = false;
+  std::set<AccountId> rebuilt;
   for (const AccountId& id : std::exchange(to_rebuild_, {})) {
     const Account* account = directory_.Find(id);
     LiveAccount* live = account == nullptr ? nullptr : Live(id);
@@ -175,12 +204,15 @@ void NodeImpl::RebuildMended() {
       continue;
     }
     live->state = *std::move(state);
-    if (absl::Status status = VerifyFiles({id}); !status.ok()) {
-      Log(journal::LogLevel::kError, "rebuild_incomplete",
-          {{"account", account->name}, {"error", std::string(status.message())}});
-    }
     AfterApplied(*live);
+    rebuilt.insert(id);
   }
+  VerifyFiles(rebuilt, [](const std::map<AccountId, absl::Status>& failed) {
+    for (const auto& [id, status] : failed) {
+      Log(journal::LogLevel::kError, "rebuild_incomplete",
+          {{"account", id.hex()}, {"error", std::string(status.message())}});
+    }
+  });
 }
 
 void NodeImpl::Fail(const absl::Status& status) {

@@ -35,7 +35,8 @@ class CrashTest : public ::testing::Test {
     auto delivery = run_->node().BeginDelivery(Via::kLmtp, "x@example.org");
     delivery->Write(body);
     std::optional<absl::Status> status;
-    delivery->Finish({{kAnn, targets->front(), "Delivered-To: ann\n"}}, [&](auto all) { status = all[0]; });
+    delivery->Finish({{kAnn, targets->front(), "Delivered-To: ann\n"}},
+                     [&](absl::Status done) { status = std::move(done); });
     ASSERT_TRUE(run_->pair.RunUntil([&] { return status.has_value(); }));
     ASSERT_TRUE(status->ok()) << *status;
     Acknowledged();

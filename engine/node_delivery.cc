@@ -26,12 +26,12 @@ constexpr size_t kHeaderBytesMax = journal::kInlineBodyBytesMax;
 // Takes a body while it arrives: keeps a small one, writes a large one to the journal in chunks.
 class BodyWriter {
  public:
-  explicit BodyWriter(NodeImpl& node) : node_(node), digest_(EVP_MD_CTX_new()) {
+  explicit BodyWriter(NodeImpl& node) : node_(node), node_alive_(node.alive_), digest_(EVP_MD_CTX_new()) {
     EVP_DigestInit_ex(digest_, EVP_sha256(), nullptr);
   }
   ~BodyWriter() {
     EVP_MD_CTX_free(digest_);
-    if (first_ != 0 && !used_) {
+    if (first_ != 0 && !used_ && !node_alive_.expired()) {
       std::vector<Record> drop;
       drop.push_back({AccountId{}, 0, false, journal::BodyDrop{first_}});
       node_.Create(std::move(drop), nullptr);
@@ -45,10 +45,13 @@ class BodyWriter {
     bytes_ += bytes.size();
     lines_ += static_cast<uint64_t>(std::count(bytes.begin(), bytes.end(), '\n'));
     buffer_.append(bytes);
-    while (buffer_.size() > (first_ == 0 ? std::max(journal::kInlineBodyBytesMax, journal::kBodyChunkBytes)
-                                         : journal::kBodyChunkBytes)) {
-      WriteChunk(journal::kBodyChunkBytes, false);
+    size_t done = 0;
+    while (buffer_.size() - done > (first_ == 0 ? std::max(journal::kInlineBodyBytesMax, journal::kBodyChunkBytes)
+                                                : journal::kBodyChunkBytes)) {
+      WriteChunk(std::string_view(buffer_).substr(done, journal::kBodyChunkBytes), false);
+      done += journal::kBodyChunkBytes;
     }
+    buffer_.erase(0, done);
   }
   bool writable() const { return in_flight_ < kInFlightBytesMax; }
   void OnWritable(std::function<void()> then) {
@@ -67,7 +70,7 @@ class BodyWriter {
     if (first_ == 0 && recipients == 1 && buffer_.size() <= journal::kInlineBodyBytesMax) {
       deliver.inline_body = std::move(buffer_);
     } else {
-      WriteChunk(buffer_.size(), true);
+      WriteChunk(buffer_, true);
       deliver.body = first_;
     }
     used_ = true;
@@ -80,14 +83,14 @@ class BodyWriter {
     const std::string& id = header.message_id();
     message_id_hash_ = id.empty() ? 0 : XXH3_64bits(id.data(), id.size());
   }
-  void WriteChunk(size_t count, bool last) {
+  void WriteChunk(std::string_view bytes, bool last) {
     if (first_ == 0) NoteHeader();
+    const size_t count = bytes.size();
     BodyChunk chunk;
     chunk.first = first_;
     chunk.offset = written_;
     chunk.last = last;
-    chunk.bytes = buffer_.substr(0, count);
-    buffer_.erase(0, count);
+    chunk.bytes = bytes;
     written_ += count;
     in_flight_ += count;
     std::vector<Record> records;
@@ -101,6 +104,7 @@ class BodyWriter {
   }
 
   NodeImpl& node_;
+  std::weak_ptr<bool> node_alive_;
   EVP_MD_CTX* digest_;
   std::string buffer_;
   Seq first_ = 0;         // of the chunks; 0: none written yet
@@ -135,18 +139,11 @@ class DeliveryImpl final : public Delivery {
   bool writable() const override { return body_.writable(); }
   void OnWritable(std::function<void()> then) override { body_.OnWritable(std::move(then)); }
 
-  void Finish(std::vector<Recipient> recipients, std::function<void(std::vector<absl::Status>)> done) override {
-    const size_t count = recipients.size();
-    const auto answer = [count, &done](NodeImpl& node, const absl::Status& status) {
-      node.PostSafely([done = std::move(done), status, count] { done(std::vector<absl::Status>(count, status)); });
-    };
-    if (absl::Status status = node_.AcceptingMail(); !status.ok()) return answer(node_, status);
-    for (const Recipient& recipient : recipients) {
-      const Account* account = node_.directory_.Find(recipient.target.account);
-      if (account == nullptr || (node_.Orders(*account) && node_.Live(account->id) == nullptr)) {
-        return answer(node_, absl::UnavailableError("a mailbox cannot be opened for the moment"));
-      }
+  void Finish(std::vector<Recipient> recipients, std::function<void(absl::Status)> done) override {
+    if (absl::Status status = node_.AcceptingMail(); !status.ok()) {
+      return node_.PostSafely([done = std::move(done), status = std::move(status)] { done(status); });
     }
+    const size_t count = recipients.size();
     Deliver common;
     common.via = via_;
     common.sender = sender_;
@@ -157,7 +154,8 @@ class DeliveryImpl final : public Delivery {
     for (size_t i = 0; i < count; ++i) {
       Recipient& recipient = recipients[i];
       const AccountId& id = recipient.target.account;
-      const bool orders = node_.Orders(*node_.directory_.Find(id));
+      const Account* account = node_.directory_.Find(id);
+      const bool orders = account != nullptr && node_.Orders(*account);
       LiveAccount* live = orders || !recipient.target.folder.empty() ? node_.Live(id) : nullptr;
       Deliver deliver = i + 1 == count ? std::move(common) : common;
       deliver.guid = node_.NewGuid();
@@ -168,15 +166,15 @@ class DeliveryImpl final : public Delivery {
       deliver.trace = std::move(recipient.trace);
       deliver.body_done = deliver.body != 0 && i + 1 == count;
       deliver.wanted = WantedMailbox(live, id, recipient.target.folder);
-      const Mailbox* mailbox = orders ? live->state.Find(deliver.wanted) : nullptr;
+      // A mailbox that cannot be opened now is no reason to refuse its letter: the journal has it, and it is placed as
+      // one that came while its home was away (MendPassedOver).
+      const Mailbox* mailbox = orders && live != nullptr ? live->state.Find(deliver.wanted) : nullptr;
       if (mailbox != nullptr) {
         deliver.order = journal::Order{mailbox->id, node_.GiveUid(*live, *mailbox), node_.GiveModSeq(*live)};
       }
       records.push_back({id, 0, false, std::move(deliver)});
     }
-    node_.Create(std::move(records), [done = std::move(done), count](CommandResult result) {
-      done(std::vector<absl::Status>(count, result.status));
-    });
+    node_.Create(std::move(records), [done = std::move(done)](CommandResult result) { done(result.status); });
   }
 
  private:
@@ -237,6 +235,49 @@ class AppendImpl final : public AccountSession::Append {
   BodyWriter body_;
 };
 
+// A letter that another program put into a Maildir. Either node takes it.
+class AdoptionImpl final : public AccountSession::Append {
+ public:
+  AdoptionImpl(NodeImpl& node, const AccountId& account, const maildir::Stranger& stranger)
+      : node_(node), account_(account), stranger_(stranger), body_(node) {}
+
+  void Write(std::string_view bytes) override { body_.Write(bytes); }
+  bool writable() const override { return body_.writable(); }
+  void OnWritable(std::function<void()> then) override { body_.OnWritable(std::move(then)); }
+
+  void Finish(std::function<void(CommandResult)> done) override {
+    absl::Status status = node_.AcceptingMail();
+    const Account* account = node_.directory_.Find(account_);
+    LiveAccount* live = account == nullptr ? nullptr : node_.Live(account_);
+    if (status.ok() && live == nullptr) status = absl::UnavailableError("the mailbox cannot be opened for the moment");
+    if (!status.ok()) {
+      node_.PostSafely([done = std::move(done), status] { done(CommandResult{status, 0, {}}); });
+      return;
+    }
+    Deliver deliver;
+    body_.FinishInto(deliver, 1);
+    deliver.via = Via::kAdopted;
+    deliver.wanted = stranger_.mailbox;
+    deliver.guid = node_.NewGuid();
+    deliver.internal_date_s = stranger_.mtime_s;
+    deliver.flags = stranger_.flags;
+    deliver.body_done = deliver.body != 0;
+    const Mailbox* mailbox = node_.Orders(*account) ? live->state.Find(stranger_.mailbox) : nullptr;
+    if (mailbox != nullptr) {
+      deliver.order = journal::Order{mailbox->id, node_.GiveUid(*live, *mailbox), node_.GiveModSeq(*live)};
+    }
+    std::vector<Record> records;
+    records.push_back({account_, 0, false, std::move(deliver)});
+    node_.Create(std::move(records), std::move(done));
+  }
+
+ private:
+  NodeImpl& node_;
+  const AccountId account_;
+  const maildir::Stranger stranger_;
+  BodyWriter body_;
+};
+
 }  // namespace
 
 std::unique_ptr<Delivery> NodeImpl::BeginDelivery(Via via, std::string sender) {
@@ -247,23 +288,9 @@ std::unique_ptr<AccountSession::Append> AccountSessionImpl::BeginAppend(AppendOp
   return std::make_unique<AppendImpl>(*this, std::move(options));
 }
 
-void NodeImpl::Adopt(LiveAccount& live, const Account& account, AdoptedLetter letter,
-                     std::function<void(absl::Status)> done) {
-  BodyWriter body(*this);
-  body.Write(letter.bytes);
-  Deliver deliver;
-  body.FinishInto(deliver, 1);
-  deliver.via = Via::kAdopted;
-  deliver.wanted = letter.mailbox;
-  deliver.guid = NewGuid();
-  deliver.internal_date_s = letter.internal_date_s;
-  deliver.flags = letter.flags;
-  deliver.body_done = deliver.body != 0;
-  const Mailbox* mailbox = Orders(account) ? live.state.Find(letter.mailbox) : nullptr;
-  if (mailbox != nullptr) deliver.order = journal::Order{mailbox->id, GiveUid(live, *mailbox), GiveModSeq(live)};
-  std::vector<Record> records;
-  records.push_back({account.id, 0, false, std::move(deliver)});
-  Create(std::move(records), [done = std::move(done)](CommandResult result) { done(result.status); });
+std::unique_ptr<AccountSession::Append> NodeImpl::BeginAdoption(const AccountId& account,
+                                                                const maildir::Stranger& stranger) {
+  return std::make_unique<AdoptionImpl>(*this, account, stranger);
 }
 
 absl::StatusOr<std::vector<DeliveryTarget>> NodeImpl::LookUpRecipient(std::string_view address) {

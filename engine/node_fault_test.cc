@@ -59,7 +59,7 @@ class Script {
     auto delivery = run_.node().BeginDelivery(Via::kLmtp, "x@example.org");
     delivery->Write(Letter(text));
     std::optional<absl::Status> status;
-    delivery->Finish({{kAnn, targets->front(), ""}}, [&](auto all) { status = all[0]; });
+    delivery->Finish({{kAnn, targets->front(), ""}}, [&](absl::Status done) { status = std::move(done); });
     EXPECT_TRUE(run_.pair.RunUntil([&] { return status.has_value(); })) << "no answer to a delivery";
     if (!status || !status->ok()) return false;
     promised.delivered.insert(Letter(text));

@@ -29,7 +29,13 @@ namespace gemel::engine {
 
 class AccountSessionImpl;
 class LinkSession;
+struct Adoption;
 class NodeImpl;
+
+// As it is configured.
+constexpr const char* NameOf(AckPolicy policy) {
+  return policy == AckPolicy::kPairRequired ? "pair-required" : policy == AckPolicy::kPairIfUp ? "pair-if-up" : "local";
+}
 
 // An account in memory.
 struct LiveAccount {
@@ -87,6 +93,15 @@ struct PendingOperation {
   std::function<void(CommandResult)> done;
 };
 
+// A letter's file that the peer is asked for, part by part.
+struct BodyFetch {
+  AccountId account;
+  uint64_t bytes = 0;  // that it must have
+  std::string collected;
+  uint64_t asked_ms = 0;  // BootMillis, for the part that is awaited
+  std::vector<std::function<void(const absl::StatusOr<std::string>&)>> waiting;
+};
+
 class NodeImpl final : public Node {
  public:
   NodeImpl(NodeOptions options, Identity identity, Environment environment);
@@ -127,6 +142,8 @@ class NodeImpl final : public Node {
 
   // ---- creating records (node_commit.cc) ----
   journal::Hlc NowHlc();
+  void NoteHlc(const journal::Frame& frame);  // of the peer
+  void CheckClock();
   // Queues records as one atomic group (unless `grouped` is false) and returns the first one's seq. `done` comes when
   // all are applied; null: nobody waits.
   journal::Seq Create(std::vector<journal::Record> records, std::function<void(CommandResult)> done,
@@ -180,9 +197,6 @@ class NodeImpl final : public Node {
   bool Confirmed(const journal::Frame& frame) const;  // as durable as an acknowledgement promises
   uint64_t Unprotected() const;                       // applied here, not durable at the peer
   void FinishStarting();
-  void OnBodyPart(BodyPart part);
-  // The message's file, for the peer, which looks into the journal itself: both have the same.
-  absl::StatusOr<std::string> LocalBody(const AccountId& account, const Dot& message);
   std::string JournalDirectory() const { return options_.data_directory + "/journal"; }
   // There while own records are pulled back, so that a restart does not forget it.
   std::string PullingBackFile() const { return options_.data_directory + "/node/pulling_back"; }
@@ -202,20 +216,38 @@ class NodeImpl final : public Node {
   // ---- letters that other programs put into the Maildirs (node_strangers.cc) ----
   void LookForStrangers(const AccountId& account);  // soon
   void ScanForStrangers();
-  struct AdoptedLetter {
-    MailboxId mailbox;
-    int64_t internal_date_s = 0;
-    Flags flags = 0;
-    std::string bytes;  // LF form
-  };
-  void AdoptStranger(const AccountId& account, const maildir::Stranger& stranger, std::string bytes);
+  void AdoptStranger(const AccountId& account, const maildir::Stranger& stranger);
+  void AdoptMore(const std::string& path);  // the file's next piece
+  void AdoptPiece(const std::string& path, absl::StatusOr<std::string> piece);
+  void EndAdoption(const std::string& path, const absl::Status& status);
   // As a delivery (node_delivery.cc).
-  void Adopt(LiveAccount& live, const Account& account, AdoptedLetter letter, std::function<void(absl::Status)> done);
-  // ---- bodies that are gone (node_upkeep.cc) ----
-  void RestoreBody(const AccountId& account, const MailboxId& mailbox, const Message& message,
-                   std::function<void(absl::Status)> done);
-  // The message's trace and body from this node's journal. NotFound: not (any more) in it.
-  absl::StatusOr<std::string> BodyFromJournal(const Dot& message);
+  std::unique_ptr<AccountSession::Append> BeginAdoption(const AccountId& account, const maildir::Stranger& stranger);
+
+  // ---- bodies that are gone (node_bodies.cc) ----
+  using BodyDone = std::function<void(const absl::StatusOr<std::string>&)>;
+  void RestoreBody(const AccountId& account, const Message& message, std::function<void(absl::Status)> done);
+  void FetchFromPeer(const AccountId& account, const Message& message, BodyDone done);
+  void AskForPart(const Dot& message, BodyFetch& fetch);
+  void OnBodyPart(BodyPart part);
+  void EndFetch(const Dot& message, absl::StatusOr<std::string> result);
+  void EndLateFetches();
+  // A part of the message's file, for the peer, which looks into the journal itself: both have the same.
+  BodyPart LocalBodyPart(const BodyRequest& request);
+  // Many are found in one pass, beside the loop. NotFound: it is not (any more) in this node's journal.
+  void FindInJournal(const Dot& message, BodyDone done);
+  void SearchJournal();
+  struct JournalSearch;
+  void SearchOn(std::shared_ptr<JournalSearch> search);
+  // Where the message is by now. Nothing to do for one that was expunged meanwhile.
+  absl::Status PutBack(const AccountId& account, const Dot& message, const absl::StatusOr<std::string>& body);
+  absl::Status FindMissing(const AccountId& account, std::map<Dot, AccountId>* missing);
+  // Looks for what the files of these accounts lack, and puts back what the journal has of it; then tells what failed.
+  void VerifyFiles(const std::set<AccountId>& accounts,
+                   std::function<void(const std::map<AccountId, absl::Status>& failed)> done);
+  void VerifyWaiting();
+  // At the start, from where the journal was replayed.
+  absl::Status VerifyReplayed(journal::Position from);
+
   void ScheduleStore();
   absl::Status SaveDirectory();
   void StopWhenQuiet(uint64_t until, std::function<void()> done);
@@ -270,7 +302,8 @@ class NodeImpl final : public Node {
   // Accounts that could not be loaded, with the first record that they may lack for that: neither a checkpoint nor
   // retention passes it until they are loaded and their files verified.
   std::map<AccountId, journal::Position> passed_over_;
-  AccountId mended_last_;  // the round over them
+  AccountId mended_last_;        // the round over them
+  std::set<AccountId> mending_;  // of them, those whose files are being verified
 
   absl::flat_hash_map<AccountId, std::unique_ptr<LiveAccount>> live_;
   std::vector<AccountId> sweep_;  // accounts homed here that may have unplaced letters: looked at one by one
@@ -304,8 +337,10 @@ class NodeImpl final : public Node {
   AccountRound purge_, strangers_;
   std::set<AccountId> strangers_wanted_;  // looked at before the round comes to them
   std::set<std::string> adopting_;        // files whose adoption is on its way, or that are too big for one
-  std::map<Dot, std::vector<std::function<void(absl::StatusOr<std::string>)>>> body_requests_;
-  std::map<Dot, std::string> body_parts_;
+  std::map<std::string, std::shared_ptr<Adoption>> adoptions_;  // by path
+  std::map<Dot, BodyFetch> fetches_;
+  std::map<Dot, std::vector<BodyDone>> wanted_of_journal_;  // looked for in its next pass
+  bool searching_journal_ = false;
 
   struct Authenticator;
   std::unique_ptr<Authenticator> authenticator_;
@@ -329,8 +364,7 @@ class NodeImpl final : public Node {
   void FinishOperations(const Dot& dot, Effects& effects, Pass& pass);
   absl::Status OpenJournalAndStore();
   absl::Status ReplayTail();
-  absl::Status VerifyFiles(const std::set<AccountId>& touched);
-  void VerifyWaiting();
+  void NoteWaiting();
   void SweepSome();
   void StartAlone();
 };

@@ -116,11 +116,8 @@ absl::Status NodeImpl::CheckHello(const Hello& hello) const {
 }
 
 void NodeImpl::LinkUp(LinkSession& link, const Hello& hello) {
-  if (link_ != nullptr) {
-    // A new connection of the same peer: the old one is dead and nobody has noticed yet.
-    LinkSession* old = std::exchange(link_, nullptr);
-    old->Drop("replaced by a newer connection");
-  }
+  // A new connection of the same peer: the old one is dead and nobody has noticed yet.
+  if (link_ != nullptr) link_->Drop("replaced by a newer connection");
   link_ = &link;
   link_up_ms_ = BootMillis();
   PeerHeard();
@@ -176,12 +173,9 @@ void NodeImpl::LinkDown(LinkSession& link, const std::string& why) {
   if (was_link) {
     PostSafely([this] { UpdatePeerCounts(); });
     Log(journal::LogLevel::kWarning, "link_down", {{"why", why}});
-    for (auto& [dot, waiting] : std::exchange(body_requests_, {})) {
-      for (auto& done : waiting) {
-        PostSafely([done = std::move(done)] { done(absl::UnavailableError("the link to the peer is down")); });
-      }
+    while (!fetches_.empty()) {
+      EndFetch(Dot(fetches_.begin()->first), absl::UnavailableError("the link to the peer is down"));
     }
-    body_parts_.clear();
     for (auto& [id, waiting] : std::exchange(moving_, {})) {
       for (Done& done : waiting) {
         PostSafely([done = std::move(done)] {
@@ -285,11 +279,7 @@ void NodeImpl::UpdatePeerCounts() {
 void NodeImpl::LosePeer(Problem problem) {
   peer_disk_full_ = false;  // who is away is not waited for
   if (!std::exchange(peer_counts_, false)) return;
-  Log(journal::LogLevel::kWarning, "peer_away",
-      {{"policy", options_.ack_policy == AckPolicy::kPairRequired ? "pair-required"
-                  : options_.ack_policy == AckPolicy::kPairIfUp   ? "pair-if-up"
-                                                                  : "local"},
-       {"why", problem.what}});
+  Log(journal::LogLevel::kWarning, "peer_away", {{"policy", NameOf(options_.ack_policy)}, {"why", problem.what}});
   AddProblem("peer_away", std::move(problem));
   ApplyAll();
 }

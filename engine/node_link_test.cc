@@ -71,7 +71,7 @@ class LinkTest : public NodeTest {
     started->delivery = node(place).BeginDelivery(Via::kLmtp, "sender@example.org");
     started->delivery->Write(body);
     started->delivery->Finish({{to, node(place).LookUpRecipient(to)->front(), ""}},
-                              [started](std::vector<absl::Status> each) { started->status = each[0]; });
+                              [started](absl::Status done) { started->status = std::move(done); });
     return started;
   }
   // What OpenAccount says, when it says it.

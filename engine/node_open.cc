@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/authenticator.h"
-#include "engine/journal_bodies.h"
 #include "engine/node_impl.h"
 #include "journal/log.h"
 
@@ -20,6 +19,7 @@ constexpr uint64_t kStopPollMs = 10;
 // Half of the least segment_size that the configuration takes: the peer's segments may be smaller than this node's, and
 // a frame must fit them.
 constexpr size_t kFrameBytesMax = 512 * 1024;
+constexpr uint64_t kReplayProgressMs = 5000;
 
 }  // namespace
 
@@ -125,7 +125,9 @@ absl::Status NodeImpl::ReplayTail() {
       journal::JournalReader::Open(env_.disk, JournalDirectory(), from);
   if (!reader.ok()) return absl::IsNotFound(reader.status()) ? absl::OkStatus() : reader.status();
   replaying_ = true;
-  uint64_t frames = 0;
+  uint64_t frames = 0, told_ms = BootMillis();
+  const journal::Position begin = std::max(from, journal_->oldest());
+  const uint64_t bytes_all = journal_->BytesFrom(begin);
   for (;;) {
     absl::StatusOr<std::optional<Committed>> next = (*reader)->Next();
     if (absl::IsDataLoss(next.status())) {  // reported at Open; what it held comes from the peer
@@ -140,9 +142,15 @@ absl::Status NodeImpl::ReplayTail() {
     for (const auto& [origin, seq] : one.frame->applied.entries()) {  // what we had applied of ours was shown
       if (own && origin.node == identity_.node) shown_before_.Raise(origin, seq);
     }
-    if (!one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
+    if (own && !one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
+    if (!own) NoteHlc(*one.frame);
     (own ? own_ : peer_queue_).Push({one.frame, one.begin});
     if (++frames % 64 == 0) {
+      if (BootMillis() - told_ms >= kReplayProgressMs) {
+        told_ms = BootMillis();
+        Log(journal::LogLevel::kInfo, "replaying",
+            {{"frames", frames}, {"bytes", bytes_all - journal_->BytesFrom(one.end)}, {"bytes_all", bytes_all}});
+      }
       ApplyAll();
       while (store_->backlog_bytes() > options_.store_backlog_bytes_max / 4) {
         absl::StatusOr<bool> more = store_->RunOnce(256);
@@ -157,12 +165,8 @@ absl::Status NodeImpl::ReplayTail() {
     if (!more.ok()) return more.status();
     if (!*more) break;
   }
-  for (const QueuedFrame& queued : own_.frames) {
-    for (const Record& record : queued.frame->records) {
-      if (!record.account.empty()) waiting_again_.insert(record.account);
-    }
-  }
-  if (absl::Status status = VerifyFiles(replayed_); !status.ok()) return status;
+  NoteWaiting();
+  if (absl::Status status = VerifyReplayed(from); !status.ok()) return status;
   replaying_ = false;
   if (frames > 0) {
     Log(journal::LogLevel::kInfo, "replayed",
@@ -172,43 +176,22 @@ absl::Status NodeImpl::ReplayTail() {
   return absl::OkStatus();
 }
 
-// A crash may have left files of the last seconds missing, empty or torn: what the journal has of them is put back.
-absl::Status NodeImpl::VerifyFiles(const std::set<AccountId>& touched) {
-  for (const AccountId& id : touched) {
-    LiveAccount* live = Live(id);
-    if (live == nullptr) continue;  // passed over: MendPassedOver verifies it
-    absl::StatusOr<std::vector<maildir::Store::MissingBody>> missing =
-        store_->Reconcile(live->state, waiting_again_.contains(id) ? maildir::Store::Leftovers::kKeep
-                                                                   : maildir::Store::Leftovers::kRemove);
-    if (!missing.ok()) return missing.status();
-    for (const maildir::Store::MissingBody& each : *missing) {
-      absl::StatusOr<std::string> body = BodyFromJournal(each.message.dot);
-      if (!body.ok()) {
-        Log(journal::LogLevel::kWarning, "body_missing",
-            {{"account", live->state.name},
-             {"message", each.message.guid.hex()},
-             {"then", "asked of the peer when it is read"}});
-        continue;
-      }
-      absl::Status status = store_->RestoreBody(id, each.mailbox, each.message, *body);
-      if (!status.ok()) return status;
-    }
+// Own records that wait to be confirmed again, and what they have given out or begun. (Of an account that is loaded
+// later Live notes it.)
+void NodeImpl::NoteWaiting() {
+  const auto note = [this](const Record& record) {
+    if (std::holds_alternative<journal::Release>(record.body)) releasing_.insert(record.account);
+    if (std::holds_alternative<journal::Take>(record.body)) taking_.insert(record.account);
+    const auto* begin = std::get_if<journal::GenerationBegin>(&record.body);
+    if (begin != nullptr && begin->kind == journal::GenerationKind::kPaired) pairing_generation_ = true;
+    if (record.account.empty()) return;
+    waiting_again_.insert(record.account);
+    if (LiveAccount* live = LiveIfLoaded(record.account)) NoteGiven(*live, record);
+  };
+  for (const ApplyQueue::Grouped& grouped : own_.group) note(grouped.frame->records[grouped.index]);
+  for (const QueuedFrame& queued : own_.frames) {
+    for (const Record& record : queued.frame->records) note(record);
   }
-  return absl::OkStatus();
-}
-
-// What waited at the start is applied: what no message names now never had one, or has one no more.
-void NodeImpl::VerifyWaiting() {
-  const bool waits = starting_ || (!own_.frames.empty() && own_.frames.front().frame->origin != origin_);
-  if (waits || waiting_again_.empty()) return;
-  SolveProblem("not_shown");
-  if (absl::Status status = VerifyFiles(std::exchange(waiting_again_, {})); !status.ok()) {
-    Log(journal::LogLevel::kError, "files_not_verified", {{"error", std::string(status.message())}});
-  }
-}
-
-absl::StatusOr<std::string> NodeImpl::BodyFromJournal(const Dot& message) {
-  return ReadBodyFromJournal(env_.disk, JournalDirectory(), message);
 }
 
 absl::StatusOr<AccountState> NodeImpl::RebuildState(const Account& account) {

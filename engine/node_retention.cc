@@ -5,6 +5,7 @@
 #include "engine/link_session.h"
 #include "engine/node_impl.h"
 #include "journal/log.h"
+#include "journal/segment.h"
 
 namespace gemel::engine {
 namespace {
@@ -17,7 +18,20 @@ constexpr uint64_t kPurgeRoundMs = 3600'000;
 constexpr size_t kPurgedAccountsAtOnce = 64;
 constexpr size_t kPurgedFilesAtOnce = 256;
 
-// When the journal's oldest frame was made, seconds since 1970.
+// Ages are taken from this node's clock, as the times of the journal's files have it. The records' times are no
+// measure: they stay ahead for as long as a clock of either node once was.
+
+// After this the segment was not written, seconds since 1970. Where the clock was ahead then, the next one says it.
+int64_t WrittenBefore(journal::Disk& disk, const std::string& directory, journal::SegmentNumber segment,
+                      journal::SegmentNumber last, int64_t now_s) {
+  for (; segment <= last; ++segment) {
+    const absl::StatusOr<journal::FileInfo> file = disk.Stat(journal::SegmentPath(directory, segment));
+    if (file.ok() && file->mtime_s <= now_s) return file->mtime_s;
+  }
+  return now_s;
+}
+
+// When the journal's oldest frame was made, or at the latest: its file may be written on for long. Seconds since 1970.
 absl::StatusOr<int64_t> OldestTime(journal::Disk& disk, const std::string& directory, journal::Position oldest,
                                    journal::Position end) {
   absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
@@ -26,14 +40,16 @@ absl::StatusOr<int64_t> OldestTime(journal::Disk& disk, const std::string& direc
   absl::StatusOr<std::optional<journal::Committed>> first = (*reader)->Next();
   if (!first.ok()) return first.status();
   if (!first->has_value()) return 0;
-  return static_cast<int64_t>(journal::HlcMillis((*first)->frame->base) / 1000);
+  const absl::StatusOr<journal::FileInfo> file = disk.Stat(journal::SegmentPath(directory, oldest >> 32));
+  if (!file.ok()) return file.status();
+  return std::min(file->mtime_s, static_cast<int64_t>(journal::HlcMillis((*first)->frame->base) / 1000));
 }
 
 }  // namespace
 
-// The oldest segment goes when it is in the Maildirs and on the peer, when all in it is older than retain_time, and
-// when without it there is still retain_size of journal. What it says lives on in the bases of the accounts that it
-// touched. In small steps: the store's lane has mail to write.
+// The oldest segment goes when it is in the Maildirs and on the peer, when it was written longer ago than
+// retain_time, and when without it there is still retain_size of journal. What it says lives on in the bases of the
+// accounts that it touched. In small steps: the store's lane has mail to write.
 void NodeImpl::RetireSegments() {
   if (retiring_ || failed_) return;
   const journal::Position segment = journal::Position{1} << 32;
@@ -56,7 +72,9 @@ void NodeImpl::RetireSegments() {
     });
     return;
   }
-  if (env_.clock.NowMillis() < oldest_part_->newest_ms + options_.retain_seconds * 1000) return;
+  const int64_t written_s =
+      WrittenBefore(env_.disk, JournalDirectory(), journal_->oldest() >> 32, committed_end_ >> 32, NowSeconds());
+  if (NowSeconds() < written_s + static_cast<int64_t>(options_.retain_seconds)) return;
   if (identity_.peer && !peer_held_.Covers(oldest_part_->records)) return;
   if (options_.keep_readers_out) {
     readers_kept_out_ = options_.keep_readers_out();

@@ -16,58 +16,65 @@ constexpr uint64_t kRoundMs = 60'000;
 // A round ends a little before the next begins, also where a job takes longer than a tick.
 constexpr uint64_t kRoundWorkMs = 45'000;
 constexpr size_t kAccountsAtOnce = 512;
-constexpr uint64_t kAdoptedBytesMax = 150ull << 20;  // of one letter: it is read as a whole
-constexpr size_t kAdoptedAtOnce = 64;
-constexpr size_t kAdoptedBytesAtOnce = 32 * 1024 * 1024;
+constexpr uint64_t kAdoptedBytesMax = 150ull << 20;  // of one letter
+// So many are on their way at a time, each with about a piece and what a delivery keeps of a large body.
+constexpr size_t kAdoptedAtOnce = 32;
+constexpr size_t kPieceBytes = 256 * 1024;
 
-// What another program put into a Maildir is text with either kind of line end; ours is LF (decision 8).
-std::string ToLf(std::string bytes) {
-  size_t out = 0;
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    if (bytes[i] == '\r' && i + 1 < bytes.size() && bytes[i + 1] == '\n') continue;
-    bytes[out++] = bytes[i];
+// What another program put into a Maildir is text with either kind of line end; ours is LF (decision 8). `cr`: the
+// piece before ended in a CR, which is kept back; `last`: no piece follows.
+std::string ToLf(std::string_view piece, bool last, bool& cr) {
+  std::string out;
+  out.reserve(piece.size() + 1);
+  for (const char each : piece) {
+    if (cr && each != '\n') out.push_back('\r');
+    cr = each == '\r';
+    if (!cr) out.push_back(each);
   }
-  bytes.resize(out);
-  return bytes;
+  if (cr && last) out.push_back('\r');
+  return out;
 }
 
-struct Letter {
-  AccountId account;
-  maildir::Stranger stranger;
-  std::string bytes;
+struct Found {
+  std::vector<std::pair<AccountId, maildir::Stranger>> strangers;
+  std::vector<std::string> too_big;
+  std::vector<AccountId> again;  // accounts with more than is taken at once: it stays where it is until next time
 };
 
-// Reads the strangers of these accounts, as many as are taken at once; the rest stays where it is until next time.
-std::vector<Letter> ReadStrangers(maildir::Store& store, const std::vector<AccountId>& wanted,
-                                  const std::vector<AccountId>& in_turn, const std::set<std::string>& adopting,
-                                  std::vector<std::string>* too_big) {
-  std::vector<Letter> letters;
-  size_t bytes_sum = 0;
-  const auto read = [&](const AccountId& account) {
+Found FindStrangers(maildir::Store& store, const std::vector<AccountId>& wanted, const std::vector<AccountId>& in_turn,
+                    const std::set<std::string>& adopting, size_t room) {
+  Found found;
+  const auto look = [&](const AccountId& account) {
     absl::StatusOr<std::vector<maildir::Stranger>> strangers = store.FindStrangers(account);
     if (!strangers.ok()) return;
     for (maildir::Stranger& stranger : *strangers) {
       if (adopting.contains(stranger.path)) continue;
       if (stranger.bytes > kAdoptedBytesMax) {
-        too_big->push_back(stranger.path);
-        continue;
+        found.too_big.push_back(stranger.path);
+      } else if (found.strangers.size() < room) {
+        found.strangers.emplace_back(account, std::move(stranger));
+      } else {
+        return found.again.push_back(account);
       }
-      if (letters.size() >= kAdoptedAtOnce || bytes_sum >= kAdoptedBytesAtOnce) return;
-      absl::StatusOr<std::string> bytes = store.ReadStranger(stranger);
-      if (!bytes.ok()) continue;
-      bytes_sum += bytes->size();
-      letters.push_back({account, std::move(stranger), ToLf(*std::move(bytes))});
     }
   };
-  for (const AccountId& account : wanted) read(account);
+  for (const AccountId& account : wanted) look(account);
   for (const AccountId& account : in_turn) {
     const absl::StatusOr<bool> some = store.MayHaveStrangers(account);
-    if (some.ok() && *some) read(account);
+    if (some.ok() && *some) look(account);
   }
-  return letters;
+  return found;
 }
 
 }  // namespace
+
+// A letter on its way from another program's file into the journal.
+struct Adoption {
+  maildir::Stranger stranger;
+  uint64_t offset = 0;  // of the next piece
+  bool cr = false;      // the last piece ended in a CR
+  std::unique_ptr<AccountSession::Append> letter;
+};
 
 void NodeImpl::LookForStrangers(const AccountId& account) {
   strangers_wanted_.insert(account);
@@ -75,7 +82,7 @@ void NodeImpl::LookForStrangers(const AccountId& account) {
 }
 
 void NodeImpl::ScanForStrangers() {
-  if (strangers_.running || starting_ || !AcceptingMail().ok()) return;
+  if (strangers_.running || starting_ || adoptions_.size() >= kAdoptedAtOnce || !AcceptingMail().ok()) return;
   const uint64_t now = BootMillis();
   if (strangers_.left.empty() && (strangers_.began_ms == 0 || now - strangers_.began_ms >= kRoundMs)) {
     strangers_.began_ms = now;
@@ -97,48 +104,69 @@ void NodeImpl::ScanForStrangers() {
   if (wanted.empty() && in_turn.empty()) return;
   strangers_.running = true;
   env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop,
-                                   wanted = std::move(wanted), in_turn = std::move(in_turn), adopting = adopting_] {
-    std::vector<std::string> too_big;
-    std::vector<Letter> letters = ReadStrangers(*store, wanted, in_turn, adopting, &too_big);
-    loop->Post([this, alive, letters = std::move(letters), too_big = std::move(too_big)]() mutable {
+                                   wanted = std::move(wanted), in_turn = std::move(in_turn), adopting = adopting_,
+                                   room = kAdoptedAtOnce - adoptions_.size()] {
+    Found found = FindStrangers(*store, wanted, in_turn, adopting, room);
+    loop->Post([this, alive, found = std::move(found)] {
       if (alive.expired()) return;
       strangers_.running = false;
-      for (const std::string& path : too_big) {
+      strangers_wanted_.insert(found.again.begin(), found.again.end());
+      for (const std::string& path : found.too_big) {
         if (!adopting_.insert(path).second) continue;  // stays there: told once, and not looked at again
         Log(LogLevel::kWarning, "not_adopted", {{"file", path}, {"error", "larger than 150 MiB"}});
       }
-      for (Letter& letter : letters) AdoptStranger(letter.account, letter.stranger, std::move(letter.bytes));
+      for (const auto& [account, stranger] : found.strangers) AdoptStranger(account, stranger);
     });
   });
 }
 
-void NodeImpl::AdoptStranger(const AccountId& id, const maildir::Stranger& stranger, std::string bytes) {
+void NodeImpl::AdoptStranger(const AccountId& id, const maildir::Stranger& stranger) {
   const Account* account = directory_.Find(id);
-  if (account == nullptr || !AcceptingMail().ok()) return;
-  LiveAccount* live = Live(id);
+  LiveAccount* live = account == nullptr ? nullptr : Live(id);
   if (live == nullptr || live->state.Find(stranger.mailbox) == nullptr) return;
   if (!adopting_.insert(stranger.path).second) return;
-  AdoptedLetter letter;
-  letter.mailbox = stranger.mailbox;
-  letter.internal_date_s = stranger.mtime_s;
-  letter.flags = stranger.flags;
-  letter.bytes = std::move(bytes);
   Log(LogLevel::kInfo, "adopting", {{"account", account->name}, {"file", stranger.path}});
-  Adopt(*live, *account, std::move(letter), [this, stranger](absl::Status status) {
-    const auto end = [this, path = stranger.path](const absl::Status& ended) {
-      adopting_.erase(path);
-      if (ended.ok()) return;
-      Log(LogLevel::kWarning, "not_adopted", {{"file", path}, {"error", std::string(ended.message())}});
-    };
-    if (!status.ok()) return end(status);
+  adoptions_[stranger.path] = std::make_shared<Adoption>(Adoption{stranger, 0, false, BeginAdoption(id, stranger)});
+  AdoptMore(stranger.path);
+}
+
+void NodeImpl::AdoptMore(const std::string& path) {
+  const auto found = adoptions_.find(path);
+  if (found == adoptions_.end()) return;
+  if (absl::Status status = AcceptingMail(); !status.ok()) return EndAdoption(path, status);
+  const Adoption& adoption = *found->second;
+  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop, path,
+                                   stranger = adoption.stranger, offset = adoption.offset] {
+    absl::StatusOr<std::string> piece = store->ReadStranger(stranger, offset, kPieceBytes);
+    loop->Post([this, alive, path, piece = std::move(piece)]() mutable {
+      if (!alive.expired()) AdoptPiece(path, std::move(piece));
+    });
+  });
+}
+
+void NodeImpl::AdoptPiece(const std::string& path, absl::StatusOr<std::string> piece) {
+  if (!piece.ok()) return EndAdoption(path, piece.status());
+  Adoption& adoption = *adoptions_.at(path);
+  adoption.offset += piece->size();
+  const bool last = adoption.offset == adoption.stranger.bytes;
+  adoption.letter->Write(ToLf(*piece, last, adoption.cr));
+  if (!last) return adoption.letter->OnWritable([this, path] { AdoptMore(path); });
+  adoption.letter->Finish([this, path, stranger = adoption.stranger](const CommandResult& result) {
+    if (!result.status.ok()) return EndAdoption(path, result.status);
     env_.workers.Post(Lane::kStore,
-                      [alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop, stranger, end] {
+                      [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop, path, stranger] {
                         const absl::Status removed = store->RemoveStranger(stranger);
-                        loop->Post([alive, removed, end] {
-                          if (!alive.expired()) end(removed);
+                        loop->Post([this, alive, path, removed] {
+                          if (!alive.expired()) EndAdoption(path, removed);
                         });
                       });
   });
+}
+
+void NodeImpl::EndAdoption(const std::string& path, const absl::Status& status) {
+  if (!status.ok()) Log(LogLevel::kWarning, "not_adopted", {{"file", path}, {"error", std::string(status.message())}});
+  adopting_.erase(path);
+  adoptions_.erase(path);
 }
 
 }  // namespace gemel::engine

@@ -1,8 +1,7 @@
-// What a node does by the clock: heartbeats, checkpoints, the store's work; and restoring files that are gone.
+// What a node does by the clock: heartbeats, checkpoints, the store's work.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "engine/journal_bodies.h"
 #include "engine/link_session.h"
 #include "engine/node_impl.h"
 #include "engine/sessions.h"
@@ -51,6 +50,8 @@ void NodeImpl::Tick() {
     }
     if (journal_->pending_bytes() > 0) ScheduleCommit();
     if (problems_.contains("readers")) RetireSegments();
+    CheckClock();
+    EndLateFetches();
     EvictIdle();
     PurgeSome();
     MendPassedOver();
@@ -225,63 +226,6 @@ void NodeImpl::FinalCheckpoint(std::function<void()> done) {
       done();
     });
   });
-}
-
-void NodeImpl::RestoreBody(const AccountId& account, const MailboxId& mailbox, const Message& message,
-                           std::function<void(absl::Status)> done) {
-  Log(LogLevel::kWarning, "restoring_body", {{"account", account.hex()}, {"message", message.guid.hex()}});
-  const auto put_back = [this, account, mailbox, message, done](absl::StatusOr<std::string> body) {
-    if (!body.ok()) return done(body.status());
-    if (body->size() != message.bytes) {
-      return done(absl::DataLossError(
-          absl::StrCat("the letter has ", message.bytes, " bytes, what was found of it ", body->size())));
-    }
-    done(store_->RestoreBody(account, mailbox, message, *body));
-  };
-  // The journal is read from its beginning, which may be weeks ago: not on the loop, and only where the peer cannot
-  // help.
-  const auto from_journal = [this, put_back, dot = message.dot] {
-    env_.workers.Post(Lane::kRecovery, [alive = std::weak_ptr<bool>(alive_), loop = &env_.loop, disk = &env_.disk,
-                                        directory = JournalDirectory(), dot, put_back] {
-      absl::StatusOr<std::string> body = ReadBodyFromJournal(*disk, directory, dot);
-      loop->Post([alive, put_back, body = std::move(body)] {
-        if (!alive.expired()) put_back(body);
-      });
-    });
-  };
-  if (link_ == nullptr) return from_journal();
-  std::vector<std::function<void(absl::StatusOr<std::string>)>>& waiting = body_requests_[message.dot];
-  waiting.push_back([put_back, from_journal](absl::StatusOr<std::string> body) {
-    body.ok() ? put_back(std::move(body)) : from_journal();
-  });
-  if (waiting.size() == 1) link_->Send(BodyRequest{account, message.dot});
-}
-
-void NodeImpl::OnBodyPart(BodyPart part) {
-  const auto found = body_requests_.find(part.message);
-  if (found == body_requests_.end()) return;
-  std::string& body = body_parts_[part.message];
-  if (part.offset != body.size()) return;
-  body += part.bytes;
-  if (!part.last) return;
-  absl::StatusOr<std::string> whole = absl::NotFoundError("the letter's file is on neither server any more");
-  if (part.found) whole = std::move(body);
-  body_parts_.erase(part.message);
-  auto waiting = std::move(found->second);
-  body_requests_.erase(found);
-  for (auto& done : waiting) done(whole);
-}
-
-absl::StatusOr<std::string> NodeImpl::LocalBody(const AccountId& id, const Dot& message) {
-  if (LiveAccount* live = Live(id)) {
-    for (const auto& [mailbox_id, mailbox] : live->state.mailboxes) {
-      const Message* found = mailbox.Find(message);
-      if (found == nullptr) continue;
-      absl::StatusOr<std::shared_ptr<maildir::Body>> body = store_->OpenBody(id, mailbox_id, *found);
-      if (body.ok() && (*body)->bytes() == found->bytes) return (*body)->Read(0, (*body)->bytes());
-    }
-  }
-  return absl::NotFoundError("this server does not have the message's file either");
 }
 
 }  // namespace gemel::engine

@@ -9,6 +9,7 @@
 #include "engine/catch_up.h"
 #include "engine/node.h"
 #include "engine/replay.h"
+#include "engine/test_disk.h"
 #include "engine/test_world.h"
 #include "journal/log.h"
 
@@ -34,7 +35,11 @@ class Nobody : public AccountListener {
 
 class UpkeepTest : public ::testing::Test {
  protected:
-  UpkeepTest() : disk_(journal::MakePosixDisk()) {
+  UpkeepTest()
+      : disk_(std::make_unique<testing::StampedDisk>(journal::MakePosixDisk(), [this](const std::string& path) {
+          const int place = path.starts_with(root_ + "/1/") ? 1 : 0;
+          return static_cast<int64_t>(pair_.clocks[place].NowMillis() / 1000);
+        })) {
     static int number = 0;
     root_ = ::testing::TempDir() + "/node_upkeep_test_" + std::to_string(getpid()) + "_" + std::to_string(++number);
     std::filesystem::remove_all(root_);
@@ -96,7 +101,7 @@ class UpkeepTest : public ::testing::Test {
     auto delivery = node(place).BeginDelivery(Via::kLmtp, "x@example.org");
     delivery->Write(body);
     std::optional<absl::Status> status;
-    delivery->Finish({{kAnn, targets->front(), ""}}, [&](auto all) { status = all[0]; });
+    delivery->Finish({{kAnn, targets->front(), ""}}, [&](absl::Status done) { status = std::move(done); });
     ASSERT_TRUE(pair_.RunUntil([&] { return status.has_value(); }));
     ASSERT_TRUE(status->ok()) << *status;
   }
@@ -215,6 +220,41 @@ TEST_F(UpkeepTest, NoSegmentGoesThatThePeerLacks) {
   EXPECT_GT(OldestSegment(0), 1u);
 }
 
+// Its records and what was made after them have times of next month; retention goes by when they were written.
+TEST_F(UpkeepTest, AClockThatWasAheadDoesNotKeepTheJournal) {
+  pair_.clocks[1].ahead_ms = 30 * kDayMs;
+  StartPair();
+  const auto set_alias = [this](int place, std::vector<std::string> targets) {
+    std::optional<absl::Status> set;
+    node(place).SetAlias("all@example.test", std::move(targets), [&](absl::Status status) { set = status; });
+    ASSERT_TRUE(pair_.RunUntil([&] { return set.has_value(); }));
+    EXPECT_TRUE(set->ok()) << *set;
+    ASSERT_TRUE(RunUntilQuiet());
+  };
+  set_alias(1, {kAnn});
+  const auto problems = [this](int place) {
+    std::string all;
+    for (const Problem& problem : node(place).Status().problems) all += problem.what + "\n";
+    return all;
+  };
+  EXPECT_THAT(problems(0), HasSubstr("the other server's clock is 2592000 s ahead"));
+  Deliver(1, "\nfrom the future\n");
+  FillSegments(2);
+  EXPECT_THAT(problems(1), Not(HasSubstr("clock")));
+  pair_.clocks[1].ahead_ms = 0;
+  pair_.loop.RunFor(kHourMs);
+  EXPECT_THAT(problems(1), HasSubstr("this server's clock was set back"));
+  set_alias(0, {});
+  for (int place = 0; place < 2; ++place) EXPECT_TRUE(node(place).Aliases().empty()) << "the later word";
+  FillSegments(1);
+  EXPECT_EQ(OldestSegment(0), 1u);
+  EXPECT_EQ(OldestSegment(1), 1u);
+  pair_.loop.RunFor(2 * kDayMs + kHourMs);
+  EXPECT_GT(OldestSegment(0), 2u);
+  EXPECT_GT(OldestSegment(1), 2u);
+  EXPECT_EQ(ReplayUntil(1, std::nullopt).digests, node(1).Digests());
+}
+
 TEST_F(UpkeepTest, AnExpungedLetterComesBackFromThePastUntilItIsPurged) {
   StartPair();
   Deliver(0, "Subject: precious\n\nkeep me\n");
@@ -289,6 +329,79 @@ TEST_F(UpkeepTest, ALetterDroppedForSomebodyWhoIsNotThereIsAdopted) {
     pair_.loop.RunFor(61'000);  // the account leaves memory again
   }
   EXPECT_EQ(node(0).Digests(), node(1).Digests());
+}
+
+TEST_F(UpkeepTest, OtherMailFlowsWhileALargeLetterIsAdopted) {
+  options_.segment_bytes = 4 << 20;
+  options_.heartbeat_ms = 500;
+  options_.peer_timeout_ms = 3000;
+  StartPair();
+  // Its first line ends where a piece does: the CR in one, the LF in the next.
+  std::string text = "Subject: " + std::string((256 << 10) - 10, 's') + "\r\n\r\n";
+  while (text.size() < 8 << 20) text += journal::HexU64(pair_.random.U64()) + "\r\n";
+  text += "a CR \r in a line, and one at the end\r";
+  std::string lf;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\r' || text.substr(i, 2) != "\r\n") lf += text[i];
+  }
+  auto session = Open(0);
+  const auto letters = [&session] { return session->state().FindName("INBOX")->messages.size(); };
+  const std::string path = Data(0) + "/accounts/example.test/ann/Maildir/new/1700000000.from.another";
+  const uint64_t end = node(0).Status().journal_end;
+  ASSERT_TRUE(disk_->CreateWhole(path, text, 1'700'000'000).ok());
+  ASSERT_TRUE(pair_.RunUntil([&] { return node(0).Status().journal_end > end + (256 << 10); }));
+  Deliver(0, "\nsmall\n");
+  EXPECT_EQ(letters(), 1u) << "the small one is not behind the large one";
+  ASSERT_TRUE(pair_.RunUntil([&] { return letters() == 2; }));
+  pair_.loop.RunFor(5000);
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_TRUE(Inbox(Data(0)).find(lf) != std::string::npos);
+  EXPECT_TRUE(Inbox(Data(1)).find(lf) != std::string::npos);
+}
+
+// The part that is in the journal goes, and nothing of the letter remains.
+TEST_F(UpkeepTest, ALetterThatIsCutWhileItIsAdoptedIsNotMail) {
+  options_.segment_bytes = 4 << 20;
+  options_.heartbeat_ms = 500;
+  options_.peer_timeout_ms = 3000;
+  StartPair();
+  std::string text = "Subject: x\r\n\r\n";
+  while (text.size() < 4 << 20) text += journal::HexU64(pair_.random.U64()) + "\r\n";
+  auto session = Open(0);
+  const std::string path = Data(0) + "/accounts/example.test/ann/Maildir/new/1700000000.from.another";
+  const uint64_t end = node(0).Status().journal_end;
+  ASSERT_TRUE(disk_->CreateWhole(path, text, 1'700'000'000).ok());
+  ASSERT_TRUE(pair_.RunUntil([&] { return node(0).Status().journal_end > end + (256 << 10); }));
+  std::filesystem::remove(path);
+  pair_.loop.RunFor(5000);
+  EXPECT_TRUE(session->state().FindName("INBOX")->messages.empty());
+  for (int place = 0; place < 2; ++place) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(Data(place))) {
+      EXPECT_THAT(entry.path().string(), Not(HasSubstr("/spool/"))) << "left over";
+    }
+  }
+}
+
+TEST_F(UpkeepTest, AnAdoptionThatWasInterruptedBeginsAnew) {
+  options_.segment_bytes = 4 << 20;
+  options_.heartbeat_ms = 500;
+  options_.peer_timeout_ms = 3000;
+  StartPair();
+  std::string text = "Subject: x\n\n";
+  while (text.size() < 4 << 20) text += journal::HexU64(pair_.random.U64()) + "\n";
+  Open(0).reset();  // it is looked at soon
+  const std::string path = Data(0) + "/accounts/example.test/ann/Maildir/new/1700000000.from.another";
+  const uint64_t end = node(0).Status().journal_end;
+  ASSERT_TRUE(disk_->CreateWhole(path, text, 1'700'000'000).ok());
+  ASSERT_TRUE(pair_.RunUntil([&] { return node(0).Status().journal_end > end + (256 << 10); }, 90'000));
+  pair_.Kill(0);
+  Start(0);
+  ASSERT_TRUE(RunUntilQuiet());
+  pair_.loop.RunFor(65'000);
+  EXPECT_FALSE(std::filesystem::exists(path));
+  auto session = Open(0);
+  EXPECT_EQ(session->state().FindName("INBOX")->messages.size(), 1u);
+  EXPECT_TRUE(Inbox(Data(0)).find(text) != std::string::npos);
 }
 
 TEST_F(UpkeepTest, CatchingUpIsToldWhileItLasts) {

@@ -12,6 +12,8 @@
 #include "engine/apply.h"
 #include "engine/directory.h"
 #include "journal/journal.h"
+#include "journal/segment.h"
+#include "journal/walker.h"
 #include "maildir/account_reader.h"
 #include "maildir/store.h"
 
@@ -45,8 +47,12 @@ class Replayer {
       if (!store.ok()) return store.status();
       store_ = *std::move(store);
     }
+    // Taken once: a node that runs writes on meanwhile.
+    const absl::StatusOr<journal::Position> end = journal::Walker(disk_, options_.journal_directory, 0).FindEnd();
+    if (!end.ok()) return end.status();
+    if (absl::Status status = Measure(*end); !status.ok()) return status;
     absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
-        journal::JournalReader::Open(disk_, options_.journal_directory, 0);
+        journal::JournalReader::Open(disk_, options_.journal_directory, 0, *end);
     if (!reader.ok()) return reader.status();
     bool first = true;
     for (;;) {
@@ -58,38 +64,69 @@ class Replayer {
       if (!next.ok()) return next.status();
       if (!next->has_value()) break;
       if (std::exchange(first, false)) {
-        report_.done.begin = (*next)->begin;
         if (absl::Status status = LoadBases(*(*next)->frame); !status.ok()) return status;
       }
       if (absl::Status status = Take(**next); !status.ok()) return status;
-      if (progress && report_.done.frames % 256 == 0) progress(report_.done);
+      if (progress && report_.done.frames % 16 == 0) progress(report_.done);
     }
+    if (progress) progress(report_.done);
     return Finish();
   }
 
  private:
+  // How many bytes there are to read before each segment, and in all up to `end`.
+  absl::Status Measure(journal::Position end) {
+    absl::StatusOr<std::vector<journal::SegmentNumber>> segments =
+        journal::ListSegments(disk_, options_.journal_directory);
+    if (!segments.ok()) return segments.status();
+    for (const journal::SegmentNumber number : *segments) {
+      if (number > journal::SegmentOf(end)) break;
+      bytes_before_[number] = report_.done.bytes_all;
+      const absl::StatusOr<journal::FileInfo> info =
+          disk_.Stat(journal::SegmentPath(options_.journal_directory, number));
+      const bool last = number == journal::SegmentOf(end);
+      if (info.ok() || last) report_.done.bytes_all += last ? journal::OffsetOf(end) : info->bytes;
+    }
+    return absl::OkStatus();
+  }
+
   // A journal whose first segments were retired starts from the bases (design 3).
   absl::Status LoadBases(const Frame& first) {
     const bool from_the_start = std::any_of(first.records.begin(), first.records.end(), [](const Record& record) {
       const auto* start = std::get_if<journal::Start>(&record.body);
       return start != nullptr && start->predecessor == journal::Origin{};
     });
-    if (from_the_start || options_.data_directory.empty()) return absl::OkStatus();
+    if (from_the_start) return absl::OkStatus();
+    const std::string data =
+        options_.data_directory.empty() ? DataDirectoryOf(options_.journal_directory) : options_.data_directory;
     if (options_.until_ms && *options_.until_ms < journal::HlcMillis(first.base)) {
       return absl::FailedPreconditionError("the journal does not reach back to that moment");
     }
-    absl::StatusOr<std::string> bytes = disk_.ReadWhole(options_.data_directory + "/node/directory");
+    // Where nothing was retired the start is only damaged, which is reported.
+    const bool retired = !bytes_before_.empty() && bytes_before_.begin()->first > 1;
+    absl::Status no_bases =
+        !retired ? absl::OkStatus()
+                 : absl::FailedPreconditionError(absl::StrCat(
+                       options_.journal_directory, " does not reach back to the first start, and ", data,
+                       " has no bases to begin from: give a journal that lies in its node's data directory, or in a "
+                       "whole copy of one (backup, snapshot)"));
+    absl::StatusOr<std::string> bytes = disk_.ReadWhole(data + "/node/directory");
+    if (absl::IsNotFound(bytes.status())) return no_bases;
     if (!bytes.ok()) return bytes.status();
     if (absl::Status status = directory_.Decode(*bytes); !status.ok()) return status;
+    bool any = false;
     for (const auto& [id, account] : directory_.accounts()) {
-      if (Skipped(id)) continue;
-      maildir::AccountReader live(disk_, options_.data_directory, account.name);
+      if (any && Skipped(id)) continue;  // until then it shows that there are bases
+      maildir::AccountReader live(disk_, data, account.name);
       absl::StatusOr<AccountState> base = live.ReadBase();
       if (absl::IsNotFound(base.status())) continue;
+      any = true;
+      if (Skipped(id)) continue;
       if (!base.ok()) return base.status();
       if (absl::Status status = CopyBase(live, account, *std::move(base)); !status.ok()) return status;
     }
-    return absl::OkStatus();
+    const bool begins_here = any || directory_.accounts().empty();
+    return begins_here ? absl::OkStatus() : no_bases;
   }
 
   // A letter without a file is noted: it may have been expunged since, and then nothing is missing.
@@ -144,7 +181,7 @@ class Replayer {
   absl::Status Take(const Committed& one) {
     const auto& frame = one.frame;
     ++report_.done.frames;
-    report_.done.position = report_.done.end = one.end;
+    report_.done.bytes = bytes_before_[journal::SegmentOf(one.end)] + journal::OffsetOf(one.end);
     auto& group = groups_[frame->origin.node];
     if (!group.empty() && group.front().first->origin != frame->origin) group.clear();  // void: never finished
     maildir::StoreBatch batch;
@@ -264,10 +301,17 @@ class Replayer {
   std::map<AccountId, std::map<Dot, std::string>> without_file_;  // letters of bases
   std::set<Dot> open_bodies_;                                     // bodies in the spool whose last Deliver has not come
   std::map<journal::NodeId, std::vector<GroupMember>> groups_;
+  std::map<journal::SegmentNumber, uint64_t> bytes_before_;
   ReplayReport report_;
 };
 
 }  // namespace
+
+std::string DataDirectoryOf(std::string journal_directory) {
+  while (journal_directory.ends_with('/')) journal_directory.pop_back();
+  const size_t slash = journal_directory.rfind('/');
+  return slash == std::string::npos ? "." : journal_directory.substr(0, slash);
+}
 
 absl::StatusOr<ReplayReport> Replay(journal::Disk& disk, const ReplayOptions& options,
                                     const std::function<void(const ReplayProgress&)>& progress) {
@@ -275,17 +319,14 @@ absl::StatusOr<ReplayReport> Replay(journal::Disk& disk, const ReplayOptions& op
 }
 
 absl::StatusOr<ReplayReport> Export(journal::Disk& disk, const ExportOptions& options,
-                                    const std::function<void(const std::string& account)>& progress) {
+                                    const std::function<void(const ReplayProgress&)>& progress) {
   // The journal may be ahead of the Maildirs, and it knows everything that they hold: an export is a replay.
   ReplayOptions replay;
   replay.journal_directory = options.data_directory + "/journal";
   replay.data_directory = options.data_directory;
   replay.target = options.target;
   replay.account = options.account;
-  absl::StatusOr<ReplayReport> report = Replay(disk, replay, nullptr);
-  if (!report.ok()) return report.status();
-  for (const auto& [account, digest] : report->digests) progress(account);
-  return std::move(*report);
+  return Replay(disk, replay, progress);
 }
 
 }  // namespace gemel::engine

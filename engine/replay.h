@@ -15,9 +15,13 @@
 
 namespace gemel::engine {
 
+// Where a node keeps what its journal does not reach back to: the directory that the journal's lies in.
+std::string DataDirectoryOf(std::string journal_directory);
+
 struct ReplayOptions {
   std::string journal_directory;
-  // A node's data directory, for the bases and bodies of what the journal does not reach back to; "" : none.
+  // A node's data directory, for the bases and bodies of what the journal does not reach back to. "": DataDirectoryOf
+  // the journal, where that is one.
   std::string data_directory;
   std::string target;                // must not exist or be empty; gets accounts/<domain>/<local>/...
   std::string account;               // only this one; "": all
@@ -26,7 +30,7 @@ struct ReplayOptions {
 };
 
 struct ReplayProgress {
-  uint64_t position = 0, begin = 0, end = 0;  // in the journal
+  uint64_t bytes = 0, bytes_all = 0;  // of the journal: read, and to be read
   uint64_t frames = 0, records = 0, messages = 0;
 };
 
@@ -38,7 +42,8 @@ struct ReplayReport {
 };
 
 // AlreadyExists: the target is not empty. NotFound: no journal there, or no such account in it. FailedPrecondition:
-// the journal does not reach back far enough for `until_ms`. DataLoss never: damage is reported and skipped.
+// the journal does not reach back far enough for `until_ms`, or not to the first start, and there are no bases.
+// DataLoss never: damage is reported and skipped.
 absl::StatusOr<ReplayReport> Replay(journal::Disk& disk, const ReplayOptions& options,
                                     const std::function<void(const ReplayProgress&)>& progress);
 
@@ -49,8 +54,8 @@ struct ExportOptions {
 };
 // A copy of the Maildirs that Dovecot 2.3 opens with the same UIDs, flags and keywords, made by a replay: with
 // dovecot-uidlist, dovecot-keywords and subscriptions. What the journal no longer has comes from the bases and the
-// live Maildirs.
+// live Maildirs. Errors as of Replay.
 absl::StatusOr<ReplayReport> Export(journal::Disk& disk, const ExportOptions& options,
-                                    const std::function<void(const std::string& account)>& progress);
+                                    const std::function<void(const ReplayProgress&)>& progress);
 
 }  // namespace gemel::engine

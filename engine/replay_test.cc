@@ -29,7 +29,7 @@ class ReplayTest : public NodeTest {
   std::string Data() { return Options(0).data_directory; }
   std::string Target() { return root_ + "/target" + std::to_string(++targets_); }
   absl::StatusOr<ReplayReport> ExportAll(const std::string& target) {
-    return Export(*disk_, {Data(), target, ""}, [](const std::string&) {});
+    return Export(*disk_, {Data(), target, ""}, nullptr);
   }
   // Until the first segments of node 0 are gone.
   void Retire() {
@@ -114,7 +114,7 @@ TEST_F(ReplayTest, AnExportBesideARunningNodeIsWholeAndTouchesNothing) {
   const auto targets = pair_.nodes[0]->LookUpRecipient("ann@example.test");
   recipients.push_back({"ann@example.test", targets->front(), ""});
   std::optional<absl::Status> finished;
-  under_way->Finish(std::move(recipients), [&](std::vector<absl::Status> each) { finished = each[0]; });
+  under_way->Finish(std::move(recipients), [&](absl::Status done) { finished = std::move(done); });
   ASSERT_TRUE(pair_.RunUntil([&] { return finished.has_value(); }));
   EXPECT_TRUE(finished->ok()) << *finished;
   pair_.loop.RunFor(1000);
@@ -140,6 +140,59 @@ TEST_F(ReplayTest, ALetterWhoseFileIsGoneIsNamed) {
   ASSERT_TRUE(report.ok()) << report.status();
   ASSERT_EQ(report->damaged.size(), 1u);
   EXPECT_THAT(report->damaged[0], HasSubstr("ann@example.test INBOX UID 1"));
+}
+
+TEST_F(ReplayTest, ProgressGoesFromNothingToAll) {
+  StartPair();
+  AddAccount("ann@example.test", 0);
+  DeliverLarge(12);  // several segments
+  std::vector<ReplayProgress> told;
+  const auto note = [&told](const ReplayProgress& progress) { told.push_back(progress); };
+  for (const bool exported : {false, true}) {
+    told.clear();
+    ReplayOptions options;
+    options.journal_directory = Data() + "/journal";
+    options.target = Target();
+    const auto report = exported ? Export(*disk_, {Data(), options.target, ""}, note) : Replay(*disk_, options, note);
+    ASSERT_TRUE(report.ok()) << report.status();
+    ASSERT_GE(told.size(), 3u);
+    EXPECT_LT(told.front().bytes, told.front().bytes_all * 9 / 10);
+    for (size_t i = 1; i < told.size(); ++i) {
+      EXPECT_GE(told[i].bytes, told[i - 1].bytes);
+      EXPECT_EQ(told[i].bytes_all, told.front().bytes_all);
+    }
+    EXPECT_GT(told[told.size() / 2].bytes, told.front().bytes);
+    EXPECT_EQ(told.back().bytes, told.back().bytes_all);
+  }
+}
+
+TEST_F(ReplayTest, AJournalWithoutItsBeginningNeedsBases) {
+  StartPair();
+  AddAccount("ann@example.test", 0);
+  DeliverLarge(12);
+  Retire();
+  const auto digests = pair_.nodes[0]->Digests();
+  // As `gemel replay --directory` gives it: the bases are found beside the journal.
+  ReplayOptions options;
+  options.journal_directory = Data() + "/journal/";
+  options.dry_run = true;
+  const auto whole = Replay(*disk_, options, nullptr);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(whole->digests, digests);
+  // The journal alone.
+  const std::string copy = root_ + "/copy/journal";
+  std::filesystem::create_directories(copy);
+  std::filesystem::copy(Data() + "/journal", copy, std::filesystem::copy_options::recursive);
+  options.journal_directory = copy;
+  auto refused = Replay(*disk_, options, nullptr).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("does not reach back to the first start"));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("whole copy"));
+  // With accounts, and without their bases.
+  std::filesystem::create_directories(root_ + "/copy/node");
+  std::filesystem::copy(Data() + "/node/directory", root_ + "/copy/node/directory");
+  refused = Replay(*disk_, options, nullptr).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
 }
 
 TEST_F(ReplayTest, NothingIsRetiredWhileTheJournalIsRead) {

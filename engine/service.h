@@ -65,9 +65,9 @@ class Delivery {
     DeliveryTarget target;
     std::string trace;  // Return-Path, Delivered-To, Received: LF form, each line ended
   };
-  // `done` has one status per recipient, in order: OK means as durable as the ack policy says. At most once.
+  // `done` has one status for all recipients: OK means as durable as the ack policy says. At most once.
   // The Delivery may be destroyed before `done` is called; then the message may still be stored (unknown outcome).
-  virtual void Finish(std::vector<Recipient> recipients, std::function<void(std::vector<absl::Status>)> done) = 0;
+  virtual void Finish(std::vector<Recipient> recipients, std::function<void(absl::Status)> done) = 0;
 };
 
 // ---- reading and changing an account ----

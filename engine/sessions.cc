@@ -247,12 +247,11 @@ void AccountSessionImpl::OpenBody(const MailboxId& mailbox, const Message& messa
     node_.PostSafely([guarded, body = std::move(body)] { guarded(body); });
     return;
   }
-  node_.RestoreBody(live_.state.id, mailbox, message,
-                    [this, alive = alive(), guarded, mailbox, message](absl::Status status) {
-                      if (alive.expired()) return;
-                      if (!status.ok()) return guarded(status);
-                      guarded(node_.store_->OpenBody(live_.state.id, mailbox, message));
-                    });
+  node_.RestoreBody(live_.state.id, message, [this, alive = alive(), guarded, mailbox, message](absl::Status status) {
+    if (alive.expired()) return;
+    if (!status.ok()) return guarded(status);
+    guarded(node_.store_->OpenBody(live_.state.id, mailbox, message));
+  });
 }
 
 std::vector<std::optional<std::string>> AccountSessionImpl::CachedStructures(const std::vector<journal::Guid>& guids) {

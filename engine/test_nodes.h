@@ -95,7 +95,7 @@ class NodeTest : public ::testing::Test {
     for (const DeliveryTarget& target : *targets)
       recipients.push_back({to, target, "Delivered-To: " + target.name + "\n"});
     std::optional<absl::Status> status;
-    delivery->Finish(std::move(recipients), [&](std::vector<absl::Status> each) { status = each[0]; });
+    delivery->Finish(std::move(recipients), [&](absl::Status done) { status = std::move(done); });
     if (!pair_.RunUntil([&] { return status.has_value(); })) return absl::DeadlineExceededError("no answer");
     return *status;
   }

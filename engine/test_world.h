@@ -22,6 +22,18 @@ class TestClock : public journal::Clock {
   uint64_t now_ms = 0;
 };
 
+// One node's: it may be wrong, against the true one.
+class NodeClock : public journal::Clock {
+ public:
+  explicit NodeClock(const TestClock& truth) : truth_(truth) {}
+  uint64_t NowMillis() const override { return truth_.NowMillis() + ahead_ms; }
+  uint64_t BootMillis() const override { return truth_.BootMillis(); }
+  uint64_t ahead_ms = 0;
+
+ private:
+  const TestClock& truth_;
+};
+
 class TestRandom : public journal::Random {
  public:
   explicit TestRandom(uint64_t seed) : engine_(seed) {}
@@ -250,7 +262,7 @@ class TestPair {
   }
 
   absl::Status Start(int place, journal::Disk& disk, NodeOptions options) {
-    Environment environment{disk, clock, random, loop, network_, workers};
+    Environment environment{disk, clocks[place], random, loop, network_, workers};
     absl::StatusOr<std::unique_ptr<Node>> node = Node::Open(std::move(options), identities[place], environment);
     if (!node.ok()) return node.status();
     nodes[place] = *std::move(node);
@@ -296,6 +308,7 @@ class TestPair {
   }
 
   TestClock clock;
+  NodeClock clocks[2] = {NodeClock(clock), NodeClock(clock)};
   TestLoop loop;
   TestWorkers workers;
   TestRandom random;

@@ -368,11 +368,17 @@ absl::StatusOr<bool> DiskStore::MayHaveStrangers(const AccountId& id) {
                           static_cast<int64_t>(journal::SystemClock().NowMillis() / 1000), &seen_);
 }
 
-absl::StatusOr<std::string> DiskStore::ReadStranger(const Stranger& stranger) {
+absl::StatusOr<std::string> DiskStore::ReadStranger(const Stranger& stranger, uint64_t offset, size_t bytes) {
   const auto info = disk_.Stat(stranger.path);  // it may have become something else since it was found
   if (!info.ok()) return info.status();
   if (info->bytes != stranger.bytes) return absl::UnavailableError(stranger.path + " is still being written");
-  return disk_.ReadWhole(stranger.path);
+  const auto file = disk_.Open(stranger.path, journal::OpenMode::kRead);
+  if (!file.ok()) return file.status();
+  std::string part(std::min<uint64_t>(bytes, stranger.bytes - std::min(stranger.bytes, offset)), '\0');
+  const auto count = (*file)->ReadAt(offset, part.data(), part.size());
+  if (!count.ok()) return count.status();
+  if (*count < part.size()) return absl::UnavailableError(stranger.path + " was cut while it was read");
+  return part;
 }
 
 absl::Status DiskStore::RemoveStranger(const Stranger& stranger) {

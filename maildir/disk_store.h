@@ -42,7 +42,7 @@ class DiskStore : public Store {
   absl::StatusOr<std::vector<MissingBody>> Reconcile(const AccountState& state, Leftovers leftovers) override;
   absl::StatusOr<std::vector<Stranger>> FindStrangers(const AccountId& account) override;
   absl::StatusOr<bool> MayHaveStrangers(const AccountId& account) override;
-  absl::StatusOr<std::string> ReadStranger(const Stranger& stranger) override;
+  absl::StatusOr<std::string> ReadStranger(const Stranger& stranger, uint64_t offset, size_t bytes) override;
   absl::Status RemoveStranger(const Stranger& stranger) override;
   std::optional<std::string> CachedStructure(const AccountId& account, const Guid& guid) override;
   std::vector<std::optional<std::string>> CachedStructures(const AccountId& account,

@@ -209,8 +209,9 @@ class Store {
   // Whether to call it for an account that nobody uses: looks at its new/ directories only, and opens nothing. One
   // listing, and one stat for each mailbox, where nothing has changed.
   virtual absl::StatusOr<bool> MayHaveStrangers(const AccountId& account) = 0;
-  virtual absl::StatusOr<std::string> ReadStranger(const Stranger& stranger) = 0;  // bytes as they are
-  virtual absl::Status RemoveStranger(const Stranger& stranger) = 0;               // after its adoption is durable
+  // A part of its bytes as they are; short only at its end. Unavailable: it is not the file any more that was found.
+  virtual absl::StatusOr<std::string> ReadStranger(const Stranger& stranger, uint64_t offset, size_t bytes) = 0;
+  virtual absl::Status RemoveStranger(const Stranger& stranger) = 0;  // after its adoption is durable
 
   // Rendered ENVELOPE, BODYSTRUCTURE and the like, cached by the protocol layer under the message's GUID; opaque.
   virtual std::optional<std::string> CachedStructure(const AccountId& account, const Guid& guid) = 0;

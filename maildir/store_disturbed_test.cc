@@ -64,7 +64,7 @@ TEST_F(StoreDisturbedTest, WhatIsNoLetterIsNotOpened) {
   // It becomes a FIFO before it is read.
   ASSERT_TRUE(disk_->Remove(maildir + "new/letter").ok());
   ASSERT_EQ(mkfifo((maildir + "new/letter").c_str(), 0600), 0);
-  EXPECT_FALSE(store_->ReadStranger(strangers->front()).ok());
+  EXPECT_FALSE(store_->ReadStranger(strangers->front(), 0, 100).ok());
 }
 
 // The store's lane serves all accounts: it does not wait for one of them.

@@ -459,7 +459,8 @@ TEST_F(StoreTest, StrangersAreFoundOnceAndOwnFilesNever) {
   ASSERT_NE(find(other), strangers->end());
   EXPECT_EQ(find(other)->flags, journal::kFlagged | journal::kSeen);
   EXPECT_EQ(find(other)->mtime_s, 77);
-  EXPECT_EQ(*store_->ReadStranger(*find(other)), "From: y\n");
+  EXPECT_EQ(*store_->ReadStranger(*find(other), 0, 100), "From: y\n");
+  EXPECT_EQ(*store_->ReadStranger(*find(other), 4, 2), ": ");
   EXPECT_TRUE(*store_->MayHaveStrangers(model_.state.id));
   for (const Stranger& stranger : *strangers) EXPECT_TRUE(store_->RemoveStranger(stranger).ok());
   EXPECT_FALSE(*store_->MayHaveStrangers(model_.state.id));

@@ -266,7 +266,7 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
   const bool progress = !shared.json;
-  deliver.options.progress = imap.progress = lag.options.progress = progress;
+  deliver.options.progress = imap.progress = mix.progress = lag.options.progress = progress;
   if (deliver_app->parsed()) return RunDeliver(shared, deliver);
   if (imap_app->parsed()) return RunImap(shared, imap);
   if (mix_app->parsed()) return RunMix(shared, mix);

@@ -437,7 +437,16 @@ absl::StatusOr<Row> ImapMix(const MixOptions& options) {
       if (first_error.ok()) first_error = status;
     });
   }
-  while (!stop && SecondsSince(start) < options.seconds) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  Progress progress(options.progress);
+  while (!stop && SecondsSince(start) < options.seconds) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if (!progress.Due()) continue;
+    const double now = SecondsSince(start);
+    const std::lock_guard<std::mutex> lock(mutex);
+    progress.Show(fmt::format("{} commands, {:.0f}/s, {:.0f} of {:.0f} s", seconds.size(),
+                              static_cast<double>(seconds.size()) / now, now, options.seconds));
+  }
+  progress.Clear();
   stop = true;
   for (std::thread& thread : threads) thread.join();
   if (!first_error.ok()) return first_error;

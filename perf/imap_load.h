@@ -39,6 +39,7 @@ struct MixOptions {
   int clients = 20;
   double seconds = 10;
   uint64_t seed = 1;
+  bool progress = true;
 };
 
 // Clients side by side, each in an INBOX, that draw their commands: FETCH of headers, bodies and flags, STORE, SEARCH,

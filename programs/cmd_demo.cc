@@ -1,7 +1,5 @@
 // gemel demo: a pair on loopback to try things with; what a newcomer, a test and a benchmark start from.
-#include <poll.h>
 #include <signal.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -15,6 +13,7 @@
 #include "fmt/format.h"
 #include "programs/command.h"
 #include "programs/demo_pair.h"
+#include "programs/interrupt.h"
 #include "programs/mail_client.h"
 
 namespace gemel::programs {
@@ -44,16 +43,16 @@ class Postman {
     size_t unknown = 0;  // tries whose reply never came: each may have stored the letter
   };
 
-  explicit Postman(const DemoPair& pair) : accounts_(pair.accounts) {
+  Postman(const DemoPair& pair, const Interrupt& interrupt) : accounts_(pair.accounts), interrupt_(interrupt) {
     for (const bool lmtp : {true, false}) {
       for (const DemoNode& node : pair.nodes) {
-        doors_.push_back(
-            std::make_unique<MailSender>(lmtp ? node.config.lmtp_listen[0] : node.config.smtp_listen[0], lmtp));
+        const auto& listen = lmtp ? node.config.lmtp_listen : node.config.smtp_listen;
+        doors_.push_back(std::make_unique<MailSender>(listen[0], lmtp, interrupt));
       }
     }
   }
 
-  // Where one door is shut the next is tried, as an MTA does with its next MX.
+  // Where one door is shut the next is tried, as an MTA does with its next MX. Cancelled: interrupted.
   absl::Status Deliver(std::string_view text) {
     const size_t number = letters_.size();
     Letter& letter = letters_.emplace_back();
@@ -68,9 +67,10 @@ class Postman {
         ++acknowledged_;
         return status;
       }
+      if (interrupt_.came()) return Interrupted();
       if (absl::IsInvalidArgument(status)) break;  // for good
-      if (absl::IsUnavailable(status)) ++letter.unknown;
-      if (tries >= doors_.size()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      if (absl::IsUnknown(status)) ++letter.unknown;
+      if (tries >= doors_.size()) (void)interrupt_.WaitMs(100);
     }
     ++refused_;
     return status;
@@ -79,20 +79,29 @@ class Postman {
   const std::vector<Letter>& letters() const { return letters_; }
   size_t acknowledged() const { return acknowledged_; }
   size_t refused() const { return refused_; }
+  size_t unknown() const {
+    size_t sum = 0;
+    for (const Letter& letter : letters_) sum += letter.unknown;
+    return sum;
+  }
 
  private:
   const size_t accounts_;
+  const Interrupt& interrupt_;
   const unsigned run_ = std::random_device()();
   std::vector<std::unique_ptr<MailSender>> doors_;
   std::vector<Letter> letters_;
   std::atomic<size_t> acknowledged_{0}, refused_{0};
 };
 
-void DeliverAll(Postman& postman, const std::vector<std::string>& letters) {
+// Cancelled: interrupted; nothing else fails it.
+absl::Status DeliverAll(Postman& postman, const std::vector<std::string>& letters) {
+  if (letters.empty()) return absl::OkStatus();
   size_t bytes = 0;
   const auto begun = std::chrono::steady_clock::now();
   for (size_t i = 0; i < letters.size(); ++i) {
     const absl::Status status = postman.Deliver(letters[i]);
+    if (absl::IsCancelled(status)) return status;
     bytes += letters[i].size();
     if (!status.ok()) fmt::print(stderr, "\nletter {} refused: {}\n", i + 1, std::string(status.message()));
     if (OnTerminal() && (i % 8 == 7 || i + 1 == letters.size())) {
@@ -103,15 +112,16 @@ void DeliverAll(Postman& postman, const std::vector<std::string>& letters) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
   fmt::print(stderr, "{}{} letters acknowledged, {} refused, {} KiB, {:.2f} s\n", OnTerminal() ? "\r\033[K" : "",
              postman.acknowledged(), postman.refused(), bytes / 1024, took.count());
+  return absl::OkStatus();
 }
 
 // Reads every INBOX on every node. Gives the mistakes found, one a line.
-std::vector<std::string> CheckLetters(const DemoPair& pair, const Postman& postman) {
+std::vector<std::string> CheckLetters(const DemoPair& pair, const Postman& postman, const Interrupt& interrupt) {
   std::vector<std::string> wrong;
   for (const DemoNode& node : pair.nodes) {
     std::vector<std::multiset<std::string>> found;
     for (size_t i = 0; i < pair.accounts; ++i) {
-      auto letters = ReturnPathsInInbox(node.config.imap_listen[0], DemoPair::AccountName(i), kDemoPassword);
+      auto letters = ReturnPathsInInbox(node.config.imap_listen[0], DemoPair::AccountName(i), kDemoPassword, interrupt);
       if (!letters.ok()) {
         wrong.push_back(fmt::format("node {}: {}: {}", node.name, DemoPair::AccountName(i),
                                     std::string(letters.status().message())));
@@ -141,12 +151,13 @@ std::vector<std::string> CheckLetters(const DemoPair& pair, const Postman& postm
 }
 
 // Kills node b while letters come in, starts it again, and looks whether both hold every letter.
-int KillAndCheck(DemoPair& pair, Postman& postman, const std::vector<std::string>& letters) {
+int KillAndCheck(DemoPair& pair, Postman& postman, const std::vector<std::string>& letters,
+                 const Interrupt& interrupt) {
   DemoNode& victim = pair.nodes[1];
   const size_t before = postman.acknowledged();
   std::atomic<bool> sent{false};
   std::thread load([&] {
-    for (size_t i = 0; i < kLettersUnderLoad; ++i) {
+    for (size_t i = 0; i < kLettersUnderLoad && !interrupt.came(); ++i) {
       // Small ones, so that there are many.
       const std::string text = fmt::format(
           "From: demo@demo.example.test\r\nTo: {}\r\nSubject: Under load {}\r\nMessage-ID: "
@@ -162,9 +173,9 @@ int KillAndCheck(DemoPair& pair, Postman& postman, const std::vector<std::string
   };
   wait_for(kLettersUnderLoad / 4);
   fmt::print(stderr, "killing node b (pid {}) after {} letters\n", victim.pid, postman.acknowledged());
-  victim.Stop(SIGKILL);
+  (void)victim.Stop(SIGKILL);
   wait_for(kLettersUnderLoad / 2);
-  absl::Status status = victim.Start();
+  absl::Status status = victim.Start(interrupt);
   fmt::print(stderr, "node b started again (pid {}) after {} letters\n", victim.pid, postman.acknowledged());
   load.join();
   if (status.ok()) status = pair.WaitUntilQuiet(kQuietMs);
@@ -172,20 +183,21 @@ int KillAndCheck(DemoPair& pair, Postman& postman, const std::vector<std::string
     fmt::print(stderr, "{}\n", std::string(status.message()));
     return kFoundWrong;
   }
-  const auto wrong = CheckLetters(pair, postman);
+  const auto wrong = CheckLetters(pair, postman, interrupt);
   for (const std::string& line : wrong) fmt::print(stderr, "{}\n", line);
   if (!wrong.empty() || postman.refused() > 0) {
     fmt::print(stderr, "FAILED: {} letters sent, {} refused, {} things wrong\n", postman.letters().size(),
                postman.refused(), wrong.size());
     return kFoundWrong;
   }
-  fmt::print(stderr, "good: both nodes hold all {} letters, and their digests are equal\n", postman.acknowledged());
+  fmt::print(stderr, "good: both nodes hold all {} letters, and their digests are equal; {} tries had no reply\n",
+             postman.acknowledged(), postman.unknown());
   return kGood;
 }
 
 void PrintHowTo(const DemoPair& pair) {
   const DemoNode &a = pair.nodes[0], &b = pair.nodes[1];
-  const std::string self = GemeldPath().substr(0, GemeldPath().size() - 1);  // gemeld without its d: gemel
+  const std::string self = ShellQuoted(GemeldPath().substr(0, GemeldPath().size() - 1));  // without its d: gemel
   fmt::print("\nTwo nodes, one mailbox. Accounts {} to {}, password {}.\n", DemoPair::AccountName(0),
              DemoPair::AccountName(pair.accounts - 1), kDemoPassword);
   for (const DemoNode* node : {&a, &b}) {
@@ -200,25 +212,22 @@ void PrintHowTo(const DemoPair& pair) {
         "  mutt -n -F /dev/null -e 'set ssl_starttls=no ssl_force_tls=no' -f "
         "'imap://user0%40example.test:{}@{}/INBOX'\n",
         kDemoPassword, imap);
-    fmt::print("  {} --config {} status\n", self, node->config_path);
+    fmt::print("  {} --config {} status\n", self, ShellQuoted(node->config_path));
   }
-  fmt::print("\nKill one, read from the other, and start it again:\n  kill -9 {}\n  {} --config {} &\n", b.pid,
-             GemeldPath(), b.config_path);
+  fmt::print("\nKill one, read from the other, and start it again:\n  kill -9 {}\n  {} &\n", b.pid, b.StartCommand());
   fmt::print("\nCtrl-C ends the demo; {} keeps the mail.\n", pair.directory);
   fflush(stdout);
 }
 
-// Until SIGINT or SIGTERM; says when a node ends.
-void StayInForeground(DemoPair& pair, int signals, bool say_how_it_is) {
+// Until it is interrupted; says when a node ends. False: one ended badly.
+bool StayInForeground(DemoPair& pair, const Interrupt& interrupt, bool say_how_it_is) {
   std::string last;
-  for (;;) {
-    pollfd wait{signals, POLLIN, 0};
-    if (poll(&wait, 1, 1000) > 0) return;
+  bool good = true;
+  while (!interrupt.WaitMs(1000)) {
     for (DemoNode& node : pair.nodes) {
-      std::string how;
-      if (node.Ended(&how)) {
-        fmt::print(stderr, "\nnode {} {}. Start it again: {} --config {}\n", node.name, how, GemeldPath(),
-                   node.config_path);
+      if (const auto ending = node.Ended()) {
+        fmt::print(stderr, "\nnode {} {}. Start it again: {}\n", node.name, ending->how, node.StartCommand());
+        good &= ending->good;
       }
     }
     if (!say_how_it_is) continue;
@@ -232,16 +241,11 @@ void StayInForeground(DemoPair& pair, int signals, bool say_how_it_is) {
     if (line != last) fmt::print(stderr, "\r\033[K{}", line);
     last = line;
   }
+  return good;
 }
 
 void Demo(CommandLine& line, const DemoArguments& arguments) {
-  // Before any thread or child: the demo takes its signals from a descriptor.
-  sigset_t mask;
-  sigemptyset(&mask);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&mask, signal);
-  sigprocmask(SIG_BLOCK, &mask, nullptr);
-  const int signals = signalfd(-1, &mask, SFD_CLOEXEC);
-
+  const Interrupt interrupt;
   absl::StatusOr<std::vector<std::string>> letters = std::vector<std::string>();
   if (!arguments.mail.empty()) {
     letters = ReadLetters(arguments.mail);
@@ -249,24 +253,23 @@ void Demo(CommandLine& line, const DemoArguments& arguments) {
   } else if (arguments.once) {
     *letters = {"From: demo@demo.example.test\r\nSubject: A letter\r\n\r\nHello.\r\n"};
   }
-  auto pair = DemoPair::Start(arguments.directory, arguments.accounts);
+  auto pair = DemoPair::Start(arguments.directory, arguments.accounts, interrupt);
   if (!pair.ok()) return line.Fail(pair.status());
-  Postman postman(**pair);
-  if (!letters->empty()) DeliverAll(postman, *letters);
+  Postman postman(**pair, interrupt);
+  if (auto status = DeliverAll(postman, *letters); !status.ok()) return line.Fail(status);
   if (postman.refused() > 0) line.exit_code = kFoundWrong;
   if (arguments.json) {
     fmt::print("{}\n", (*pair)->Json());
     fflush(stdout);
   }
   if (arguments.once) {
-    line.exit_code = KillAndCheck(**pair, postman, *letters);
+    line.exit_code = KillAndCheck(**pair, postman, *letters, interrupt);
   } else {
     if (!arguments.json) PrintHowTo(**pair);
-    StayInForeground(**pair, signals, !arguments.json && OnTerminal());
+    if (!StayInForeground(**pair, interrupt, !arguments.json && OnTerminal())) line.exit_code = kFoundWrong;
   }
   if (OnTerminal()) fmt::print(stderr, "\nstopping\n");
-  pair->reset();
-  close(signals);
+  if (auto status = (*pair)->Stop(); !status.ok()) line.Fail(status);
 }
 
 }  // namespace

@@ -29,12 +29,10 @@ absl::StatusOr<std::string> JournalDirectory(const CommandLine& line, const Jour
   return config->data_directory + "/journal";
 }
 
-// Beside a running node: its journal stays as it is until this is gone.
+// Beside a running node: its journal stays as it is until this is gone. Of a copy there is nothing to hold.
 constexpr uint64_t kHoldWaitMs = 10'000;
-absl::StatusOr<std::unique_ptr<engine::JournalHold>> Hold(const std::string& journal_directory,
-                                                          const JournalArguments& arguments) {
-  if (!arguments.directory.empty()) return std::unique_ptr<engine::JournalHold>();  // no node's, or a copy
-  return engine::JournalHold::Take(journal_directory.substr(0, journal_directory.rfind('/')), kHoldWaitMs);
+absl::StatusOr<std::unique_ptr<engine::JournalHold>> Hold(const std::string& journal_directory) {
+  return engine::JournalHold::Take(engine::DataDirectoryOf(journal_directory), kHoldWaitMs);
 }
 
 // One line that is written over, on a terminal; a JSON line now and then with --json; else nothing.
@@ -52,7 +50,7 @@ class Progress {
       fmt::print("{}\n", json::serialize(json::object{{"progress", what}, {"done", done}, {"of", all}}));
       fflush(stdout);
     } else if (terminal_) {
-      fmt::print(stderr, "\r\033[K{} {}%", what, all ? done * 100 / all : 0);
+      fmt::print(stderr, "\r\033[K{} {}%", what, all ? done * 100 / all : 100);
       shown_ = true;
     }
   }
@@ -66,7 +64,7 @@ class Progress {
 void Verify(CommandLine& line, const JournalArguments& arguments, bool deep) {
   const auto directory = JournalDirectory(line, arguments);
   if (!directory.ok()) return line.Fail(directory.status());
-  const auto hold = Hold(*directory, arguments);
+  const auto hold = Hold(*directory);
   if (!hold.ok()) return line.Fail(hold.status());
   const auto disk = journal::MakePosixDisk();
   absl::StatusOr<journal::JournalStat> stat;
@@ -127,10 +125,6 @@ void Replay(CommandLine& line, const JournalArguments& arguments) {
   if (!directory.ok()) return line.Fail(directory.status());
   engine::ReplayOptions options;
   options.journal_directory = *directory;
-  // A node's journal lies beside its bases and bodies; a journal elsewhere is on its own.
-  if (arguments.directory.empty()) {
-    options.data_directory = directory->substr(0, directory->rfind('/'));
-  }
   options.target = arguments.target;
   options.account = arguments.account;
   options.dry_run = arguments.dry_run;
@@ -142,14 +136,14 @@ void Replay(CommandLine& line, const JournalArguments& arguments) {
     if (!until.ok()) return line.Fail(until.status());
     options.until_ms = *until;
   }
-  const auto hold = Hold(*directory, arguments);
+  const auto hold = Hold(*directory);
   if (!hold.ok()) return line.Fail(hold.status());
   const auto disk = journal::MakePosixDisk();
   absl::StatusOr<engine::ReplayReport> report;
   {
     Progress progress(arguments.json);
     report = engine::Replay(*disk, options, [&](const engine::ReplayProgress& p) {
-      progress.Show(p.position - p.begin, p.end - p.begin, fmt::format("replaying, {} messages,", p.messages));
+      progress.Show(p.bytes, p.bytes_all, fmt::format("replaying, {} messages,", p.messages));
     });
   }
   if (!report.ok()) return line.Fail(report.status());
@@ -174,15 +168,16 @@ void Replay(CommandLine& line, const JournalArguments& arguments) {
 void Export(CommandLine& line, const JournalArguments& arguments) {
   const auto config = line.LoadConfig();
   if (!config.ok()) return line.Fail(config.status());
-  const auto hold = Hold(config->data_directory + "/journal", arguments);
+  const auto hold = Hold(config->data_directory + "/journal");
   if (!hold.ok()) return line.Fail(hold.status());
   const auto disk = journal::MakePosixDisk();
-  uint64_t done = 0;
   absl::StatusOr<engine::ReplayReport> report;
   {
     Progress progress(arguments.json);
     report = engine::Export(*disk, {config->data_directory, arguments.target, arguments.account},
-                            [&](const std::string& account) { progress.Show(++done, 0, "exported " + account); });
+                            [&](const engine::ReplayProgress& p) {
+                              progress.Show(p.bytes, p.bytes_all, fmt::format("exporting, {} messages,", p.messages));
+                            });
   }
   if (!report.ok()) return line.Fail(report.status());
   for (const std::string& damage : report->damaged) fmt::print(stderr, "missing: {}\n", damage);

@@ -1,13 +1,16 @@
 #include "programs/daemon.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include "engine/admin_server.h"
 #include "engine/data_lock.h"
@@ -34,6 +37,8 @@ using journal::LogLevel;
 
 // How long beyond `shutdown_time` the process may take before the kernel ends it: SIGTERM promises an end.
 constexpr unsigned kAlarmMarginSeconds = 2;
+// How often a start that takes long says so.
+constexpr int kRecoveringEveryMs = 5000;
 
 LogLevel LogLevelOf(const std::string& name) {
   if (name == "debug") return LogLevel::kDebug;
@@ -86,6 +91,52 @@ class Signals : private engine::NetLoop::Watcher {
   std::function<void(int)> on_signal_;
 };
 
+// While the daemon starts, which may take minutes (recovery, replay) and does not turn the loop: ends the process at
+// SIGTERM and SIGINT, and says now and then that the start goes on. An end at any moment of a start is safe, as a crash
+// is: nothing is acknowledged yet.
+class Starting {
+ public:
+  Starting() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : {SIGTERM, SIGINT}) sigaddset(&set, signal);
+    signals_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    over_ = eventfd(0, EFD_CLOEXEC);
+    thread_ = std::thread([this] { Watch(); });
+  }
+  // From here on the signals wait for whoever reads them next.
+  ~Starting() {
+    const uint64_t one = 1;
+    (void)!write(over_, &one, sizeof one);
+    thread_.join();
+    close(over_);
+    close(signals_);
+  }
+  Starting(const Starting&) = delete;
+  Starting& operator=(const Starting&) = delete;
+
+ private:
+  void Watch() const {
+    for (int seconds = 0;;) {
+      pollfd wait[] = {{over_, POLLIN, 0}, {signals_, POLLIN, 0}};
+      const int ready = poll(wait, 2, kRecoveringEveryMs);
+      if (ready < 0) continue;  // EINTR
+      if (wait[0].revents != 0) return;
+      if (ready > 0) {
+        Log(LogLevel::kInfo, "stopping", {{"while", "starting"}});
+        NotifySystemd("STOPPING=1");
+        _exit(0);
+      }
+      seconds += kRecoveringEveryMs / 1000;
+      Log(LogLevel::kInfo, "recovering", {{"seconds", seconds}});
+      NotifySystemd(fmt::format("STATUS=recovering since {} s", seconds));
+    }
+  }
+
+  int signals_ = -1, over_ = -1;
+  std::thread thread_;
+};
+
 class Daemon {
  public:
   explicit Daemon(const engine::Config& config) : config_(config) {}
@@ -96,15 +147,17 @@ class Daemon {
   }
 
   absl::Status Run() {
-    if (auto status = Open(); !status.ok()) return status;
-    if (auto status = ListenToAll(); !status.ok()) return status;
+    {
+      const Starting starting;
+      if (auto status = Open(); !status.ok()) return status;
+    }
     if (!signals_.WatchOn(loop_, [this](int signal) { OnSignal(signal); })) {
       return absl::UnavailableError("signals cannot be watched");
     }
     node_->Start();
     Log(LogLevel::kInfo, "serving",
         {{"version", GEMEL_VERSION}, {"node", journal::HexU64(identity_.node)}, {"data", config_.data_directory}});
-    NotifySystemd("READY=1");
+    NotifySystemd("READY=1\nSTATUS=");
     loop_.Run();
     Log(LogLevel::kInfo, "ended");
     return absl::OkStatus();
@@ -136,6 +189,10 @@ class Daemon {
     net_.SetPeerTls(*std::move(peer_tls));
     net_.SetPeerAddress([this] { return identity_.peer ? identity_.peer->link_address : std::string(); });
 
+    // Before the node: opening it writes that it has started, and a port that is taken ends this start. The loop, which
+    // accepts connections, runs only behind it.
+    if (auto status = ListenToAll(); !status.ok()) return status;
+
     engine::NodeOptions options = engine::NodeOptionsOf(config_);
     options.keep_readers_out = [directory = config_.data_directory] {
       return std::shared_ptr<void>(engine::JournalHold::TakeAlone(directory));
@@ -157,9 +214,7 @@ class Daemon {
   absl::Status ListenToAll() {
     admin_hooks_.new_pairing_token = [this] { return NewPairingToken(); };
     admin_hooks_.reload_certificates = [this] { return net_.ReloadCertificates(); };
-    smtp_limits_.set_options({static_cast<uint32_t>(config_.connections),
-                              static_cast<uint32_t>(config_.connections_per_address),
-                              static_cast<uint32_t>(config_.messages_per_mailbox_minute)});
+    smtp_limits_.set_messages_per_mailbox_minute_max(config_.messages_per_mailbox_minute);
     imap_options_.append_bytes_max = config_.message_bytes;
 
     engine::ListenOptions admin;
@@ -168,16 +223,11 @@ class Daemon {
     admin.unix_mode = 0600;
     admin.unix_uids = {0, geteuid()};
     admin.stranger_goodbye = engine::AdminRefusal();
-    if (auto status = Listen(
-            admin,
-            [this](Connection& connection) { return engine::MakeAdminSession(*node_, admin_hooks_, connection); });
-        !status.ok()) {
-      return status;
-    }
-    for (const std::string& address : config_.link_listen) {
-      const auto bound = net_.ListenPeer(address, PeerHandlers());
-      if (!bound.ok()) return bound.status();
-    }
+    const auto bound = net_.Listen(
+        admin, [this](Connection& connection) { return engine::MakeAdminSession(*node_, admin_hooks_, connection); });
+    if (!bound.ok()) return NotListening("[node] admin_socket", bound.status());
+    const auto listen_peer = [this](const std::string& address) { return net_.ListenPeer(address, PeerHandlers()); };
+    if (auto status = ListenOn("[link] listen", &engine::Config::link_listen, listen_peer); !status.ok()) return status;
     if (auto status = ListenForMail(); !status.ok()) return status;
     return ListenForClients();
   }
@@ -185,32 +235,24 @@ class Daemon {
   absl::Status ListenForMail() {
     const auto lmtp = SmtpOptions(smtp::Kind::kLmtp, config_.lmtp_timeout_ms);
     const auto smtp = SmtpOptions(smtp::Kind::kSmtp, config_.smtp_timeout_ms);
-    const auto factory = [this](std::shared_ptr<const smtp::SessionOptions> options) {
+    const auto factory = [this](const std::shared_ptr<const smtp::SessionOptions>& options) {
       return [this, options](Connection& connection) {
         return std::make_unique<smtp::Session>(*node_, connection, smtp_limits_, options);
       };
     };
     const std::string goodbye = "421 4.7.0 too many connections, try again later\r\n";
     if (!config_.lmtp_socket.empty()) {
-      if (auto status = Listen(ClientOptions("lmtp", "unix:" + config_.lmtp_socket, engine::ListenTls::kNone, goodbye),
-                               factory(lmtp));
-          !status.ok()) {
-        return status;
-      }
+      const auto bound = net_.Listen(
+          ClientOptions("lmtp", "unix:" + config_.lmtp_socket, engine::ListenTls::kNone, goodbye), factory(lmtp));
+      if (!bound.ok()) return NotListening("[lmtp] socket", bound.status());
     }
-    for (const std::string& address : config_.lmtp_listen) {
-      if (auto status = Listen(ClientOptions("lmtp", address, engine::ListenTls::kStartTls, goodbye), factory(lmtp));
-          !status.ok()) {
-        return status;
-      }
-    }
-    for (const std::string& address : config_.smtp_listen) {
-      if (auto status = Listen(ClientOptions("smtp", address, engine::ListenTls::kStartTls, goodbye), factory(smtp));
-          !status.ok()) {
-        return status;
-      }
-    }
-    return absl::OkStatus();
+    const auto listen_lmtp = [&](const std::string& address) {
+      return net_.Listen(ClientOptions("lmtp", address, engine::ListenTls::kStartTls, goodbye), factory(lmtp));
+    };
+    if (auto status = ListenOn("[lmtp] listen", &engine::Config::lmtp_listen, listen_lmtp); !status.ok()) return status;
+    return ListenOn("[smtp] listen", &engine::Config::smtp_listen, [&](const std::string& address) {
+      return net_.Listen(ClientOptions("smtp", address, engine::ListenTls::kStartTls, goodbye), factory(smtp));
+    });
   }
 
   absl::Status ListenForClients() {
@@ -218,19 +260,13 @@ class Daemon {
       return imap::MakeSession(*node_, loop_, connection, imap_options_);
     };
     const std::string goodbye = "* BYE too many connections, try again later\r\n";
-    for (const std::string& address : config_.imap_listen) {
-      if (auto status = Listen(ClientOptions("imap", address, engine::ListenTls::kStartTls, goodbye), make);
-          !status.ok()) {
-        return status;
-      }
-    }
-    for (const std::string& address : config_.imaps_listen) {
-      if (auto status = Listen(ClientOptions("imaps", address, engine::ListenTls::kImplicit, goodbye), make);
-          !status.ok()) {
-        return status;
-      }
-    }
-    return absl::OkStatus();
+    const auto listen_imap = [&](const std::string& address) {
+      return net_.Listen(ClientOptions("imap", address, engine::ListenTls::kStartTls, goodbye), make);
+    };
+    if (auto status = ListenOn("[imap] listen", &engine::Config::imap_listen, listen_imap); !status.ok()) return status;
+    return ListenOn("[imap] listen_tls", &engine::Config::imaps_listen, [&](const std::string& address) {
+      return net_.Listen(ClientOptions("imaps", address, engine::ListenTls::kImplicit, goodbye), make);
+    });
   }
 
   engine::LinkHandlers PeerHandlers() {
@@ -279,12 +315,30 @@ class Daemon {
     return options;
   }
 
-  absl::Status Listen(engine::ListenOptions options, engine::SessionFactory make) {
-    const std::string name = options.name, address = options.address;
-    const auto bound = net_.Listen(std::move(options), std::move(make));
-    if (bound.ok()) return absl::OkStatus();
-    return absl::Status(bound.status().code(), fmt::format("[{}] cannot listen on {}: {}", name, address,
-                                                           std::string(bound.status().message())));
+  static absl::Status NotListening(const std::string& key, const absl::Status& why) {
+    return {why.code(), fmt::format("{}: {}", key, std::string(why.message()))};
+  }
+
+  // On every address of the list. Of the default list an IPv6 address that this host does not have is left out: many
+  // hosts have none, and nobody asked for it.
+  absl::Status ListenOn(const std::string& key, std::vector<std::string> engine::Config::* list,
+                        const std::function<absl::StatusOr<std::string>(const std::string& address)>& listen) const {
+    const bool is_default = config_.*list == engine::Config().*list;
+    for (const std::string& address : config_.*list) {
+      const absl::Status status = listen(address).status();
+      if (status.ok()) continue;
+      if (!absl::IsFailedPrecondition(status)) return NotListening(key, status);
+      if (!is_default || !address.starts_with('[')) {
+        return absl::FailedPreconditionError(
+            fmt::format("{}: {}. Take it out of the list in gemeld.toml, or give it to the host", key,
+                        std::string(status.message())));
+      }
+      Log(LogLevel::kWarning, "listener_left_out",
+          {{"key", key},
+           {"error", std::string(status.message())},
+           {"advice", "set the key to the addresses you want"}});
+    }
+    return absl::OkStatus();
   }
 
   absl::StatusOr<engine::AdminHooks::PairingToken> NewPairingToken() {
@@ -336,7 +390,7 @@ class Daemon {
   engine::Net net_{loop_};
   engine::Identity identity_;
   engine::AdminHooks admin_hooks_;
-  smtp::SmtpLimits smtp_limits_{smtp::LimitOptions()};
+  smtp::SmtpLimits smtp_limits_;
   imap::SessionOptions imap_options_;
   std::unique_ptr<engine::Node> node_;
   bool stopping_ = false;

@@ -40,12 +40,12 @@ constexpr auto kPoll = milliseconds(20);
 // sockaddr_un holds 108 bytes.
 constexpr size_t kDirectoryBytesMax = 90;
 
-// True as soon as `done` is; false after `timeout_ms`.
+// True as soon as `done` is; false after `timeout_ms`, or when `interrupt`, which may be null, came.
 template <class Done>
-bool Wait(uint64_t timeout_ms, Done done) {
+bool Wait(uint64_t timeout_ms, const Interrupt* interrupt, Done done) {
   const auto end = steady_clock::now() + milliseconds(timeout_ms);
   while (!done()) {
-    if (steady_clock::now() > end) return false;
+    if (steady_clock::now() > end || (interrupt && interrupt->came())) return false;
     std::this_thread::sleep_for(kPoll);
   }
   return true;
@@ -85,6 +85,14 @@ std::string GemeldPath() {
   return "gemeld";
 }
 
+std::string ShellQuoted(const std::string& text) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
 // ---- one node ----
 
 DemoNode::DemoNode(const std::string& pair_directory, char node_name)
@@ -93,7 +101,8 @@ DemoNode::DemoNode(const std::string& pair_directory, char node_name)
       log_path(directory + "/log"),
       name(node_name) {}
 
-absl::Status DemoNode::Start() {
+absl::Status DemoNode::Start(const Interrupt& interrupt) {
+  if (interrupt.came()) return Interrupted();
   const std::string program = GemeldPath();
   const int log = open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (log < 0) return absl::UnavailableError(fmt::format("{}: {}", log_path, strerror(errno)));
@@ -115,12 +124,16 @@ absl::Status DemoNode::Start() {
   }
   close(log);
   if (pid < 0) return absl::UnavailableError(fmt::format("fork: {}", strerror(errno)));
-  std::string how;
-  bool ended = false;
-  const bool answers = Wait(kStartMs, [&] { return (ended = Ended(&how)) || ServingProcess() == pid; });
-  if (answers && !ended) return absl::OkStatus();
+  std::optional<Ending> ending;
+  const bool answers = Wait(kStartMs, &interrupt, [&] { return (ending = Ended()) || ServingProcess() == pid; });
+  if (answers && !ending) return absl::OkStatus();
+  if (interrupt.came()) return Interrupted();
   return absl::UnavailableError(fmt::format("node {} {}; the end of its log {}:\n{}", name,
-                                            ended ? how : "does not answer", log_path, LastLogLines()));
+                                            ending ? ending->how : "does not answer", log_path, LastLogLines()));
+}
+
+std::string DemoNode::StartCommand() const {
+  return fmt::format("{} --config {}", ShellQuoted(GemeldPath()), ShellQuoted(config_path));
 }
 
 std::string DemoNode::LastLogLines() const {
@@ -138,38 +151,41 @@ pid_t DemoNode::ServingProcess() const {
   if (config.admin_socket.size() >= sizeof address.sun_path) return -1;
   memcpy(address.sun_path, config.admin_socket.data(), config.admin_socket.size());
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -1;
   ucred peer{};
   socklen_t length = sizeof peer;
   const bool found = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
                      getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0;
-  if (fd >= 0) close(fd);
+  close(fd);
   return found ? peer.pid : -1;
 }
 
-bool DemoNode::Ended(std::string* how) {
+std::optional<DemoNode::Ending> DemoNode::Ended() {
   int result = 0;
-  if (pid <= 0 || waitpid(pid, &result, WNOHANG) != pid) return false;
-  *how = WIFSIGNALED(result) ? fmt::format("was ended by signal {}", WTERMSIG(result))
-                             : fmt::format("ended with status {}", WEXITSTATUS(result));
+  if (pid <= 0 || waitpid(pid, &result, WNOHANG) != pid) return std::nullopt;
   pid = -1;
-  return true;
+  if (WIFSIGNALED(result)) {
+    return Ending{fmt::format("was ended by signal {}", WTERMSIG(result)), WTERMSIG(result) == SIGKILL};
+  }
+  return Ending{fmt::format("ended with status {}", WEXITSTATUS(result)), WEXITSTATUS(result) == 0};
 }
 
-void DemoNode::Stop(int signal) {
-  std::string how;
-  if (pid > 0 && !Ended(&how)) {
+std::optional<DemoNode::Ending> DemoNode::Stop(int signal) {
+  if (pid > 0) {
+    std::optional<Ending> ending = Ended();
+    if (ending) return ending;
     kill(pid, signal);
-    if (!Wait(kStopMs, [&] { return Ended(&how); })) {
-      kill(pid, SIGKILL);
-      Wait(kStopMs, [&] { return Ended(&how); });
-    }
-    return;
+    if (Wait(kStopMs, nullptr, [&] { return (ending = Ended()).has_value(); })) return ending;
+    kill(pid, SIGKILL);
+    Wait(kStopMs, nullptr, [&] { return (ending = Ended()).has_value(); });
+    return Ending{fmt::format("did not end within {} s of signal {}", kStopMs / 1000, signal), false};
   }
   // Started again by hand, as the demo tells people to: not our child, but our node.
   if (const pid_t other = ServingProcess(); other > 0) {
     kill(other, signal);
-    Wait(kStopMs, [&] { return ServingProcess() != other; });
+    Wait(kStopMs, nullptr, [&] { return ServingProcess() != other; });
   }
+  return std::nullopt;
 }
 
 absl::StatusOr<std::string> DemoNode::Admin(const std::string& method, const std::string& target,
@@ -187,8 +203,9 @@ absl::StatusOr<engine::NodeStatus> DemoNode::Status() const {
 
 std::string DemoPair::AccountName(size_t index) { return fmt::format("user{}@example.test", index); }
 
-absl::StatusOr<std::unique_ptr<DemoPair>> DemoPair::Start(const std::string& directory, size_t accounts) {
-  auto pair = std::make_unique<DemoPair>();
+absl::StatusOr<std::unique_ptr<DemoPair>> DemoPair::Start(const std::string& directory, size_t accounts,
+                                                          const Interrupt& interrupt) {
+  auto pair = std::make_unique<DemoPair>(interrupt);
   std::error_code error;
   pair->directory = fs::absolute(directory, error).lexically_normal().string();
   while (pair->directory.ends_with('/')) pair->directory.pop_back();
@@ -203,12 +220,19 @@ absl::StatusOr<std::unique_ptr<DemoPair>> DemoPair::Start(const std::string& dir
   return pair;
 }
 
-DemoPair::~DemoPair() {
+absl::Status DemoPair::Stop() {
   // Both are told at once, then waited for.
   for (DemoNode& node : nodes) {
     if (node.pid > 0) kill(node.pid, SIGTERM);
   }
-  for (DemoNode& node : nodes) node.Stop(SIGTERM);
+  absl::Status status;
+  for (DemoNode& node : nodes) {
+    const auto ending = node.Stop(SIGTERM);
+    if (ending && !ending->good) {
+      status.Update(absl::InternalError(fmt::format("node {} {}; see {}", node.name, ending->how, node.log_path)));
+    }
+  }
+  return status;
 }
 
 absl::Status DemoPair::SetUp() {
@@ -228,7 +252,7 @@ absl::Status DemoPair::SetUp() {
     if (auto status = Pair(); !status.ok()) return status;
   } else {
     for (DemoNode& node : nodes) {
-      if (auto status = node.Start(); !status.ok()) return status;
+      if (auto status = node.Start(interrupt_); !status.ok()) return status;
     }
   }
   if (auto status = WaitUntilQuiet(kStartMs); !status.ok()) return status;
@@ -274,7 +298,7 @@ absl::Status DemoPair::Pair() {
     if (!identity.ok()) return identity.status();
     if (auto status = engine::WriteIdentity(*disk, first.config.data_directory, *identity); !status.ok()) return status;
   }
-  if (auto status = first.Start(); !status.ok()) return status;
+  if (auto status = first.Start(interrupt_); !status.ok()) return status;
   const auto offer = first.Admin("POST", "/pair/token");
   if (!offer.ok()) return offer.status();
   std::string address, token;
@@ -288,7 +312,7 @@ absl::Status DemoPair::Pair() {
   const auto paired =
       engine::PairWith(*disk, second.config.data_directory, address, token, engine::LinkAddressOf(second.config));
   if (!paired.ok()) return paired.status();
-  return second.Start();
+  return second.Start(interrupt_);
 }
 
 absl::Status DemoPair::AddAccounts() {
@@ -305,6 +329,7 @@ absl::Status DemoPair::AddAccounts() {
   const auto hash = engine::HashPassword(kDemoPassword);
   if (!hash.ok()) return hash.status();
   for (size_t i = there; i < accounts; ++i) {
+    if (interrupt_.came()) return Interrupted();
     const auto added = nodes[0].Admin(
         "POST", "/accounts/add", json::serialize(json::object{{"name", AccountName(i)}, {"password_hash", *hash}}));
     if (!added.ok()) return added.status();
@@ -326,7 +351,8 @@ absl::Status DemoPair::WaitUntilQuiet(uint64_t timeout_ms) const {
     return status->peer_connected && status->peer_counts && status->lag_records_out == 0 &&
            status->lag_records_in == 0 && status->unprotected == 0 && status->oldest_unacknowledged_ms == 0;
   };
-  if (Wait(timeout_ms, [&] { return quiet(nodes[0]) && quiet(nodes[1]); })) return absl::OkStatus();
+  if (Wait(timeout_ms, &interrupt_, [&] { return quiet(nodes[0]) && quiet(nodes[1]); })) return absl::OkStatus();
+  if (interrupt_.came()) return Interrupted();
   return absl::UnavailableError(fmt::format("the pair does not come to rest: {}", why));
 }
 
@@ -350,7 +376,7 @@ std::string DemoPair::Json() const {
         {"log", node.log_path},
         {"stop", fmt::format("kill {}", node.pid)},
         {"kill", fmt::format("kill -9 {}", node.pid)},
-        {"start", fmt::format("{} --config {}", GemeldPath(), node.config_path)},
+        {"start", node.StartCommand()},
     });
   }
   json::array names;

@@ -2,6 +2,8 @@
 #pragma once
 #include <sys/types.h>
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "engine/config.h"
 #include "engine/node.h"
+#include "programs/interrupt.h"
 
 namespace gemel::programs {
 
@@ -19,12 +22,19 @@ class DemoNode {
  public:
   DemoNode(const std::string& directory, char name);
 
-  absl::Status Start();  // returns when it answers
-  // Waits until the process has ended; kills it when it takes longer than 15 s.
-  void Stop(int signal);
-  // Whether the process that Start made has ended since; notes it.
-  bool Ended(std::string* how);
+  struct Ending {
+    std::string how;
+    bool good = false;  // status 0, or SIGKILL by somebody's hand
+  };
 
+  // Returns when it answers. Cancelled: interrupted before.
+  absl::Status Start(const Interrupt& interrupt);
+  // Waits until the process has ended, and kills it when it takes longer than 15 s. nullopt: none ran that Start made.
+  std::optional<Ending> Stop(int signal);
+  // If the process that Start made has ended since; told once.
+  std::optional<Ending> Ended();
+
+  std::string StartCommand() const;  // for a shell
   absl::StatusOr<engine::NodeStatus> Status() const;
   absl::StatusOr<std::string> Admin(const std::string& method, const std::string& target,
                                     const std::string& body = "") const;
@@ -42,9 +52,14 @@ class DemoNode {
 
 class DemoPair {
  public:
-  // Makes directory, configurations, identities and pairing, where they are not there yet; starts both.
-  static absl::StatusOr<std::unique_ptr<DemoPair>> Start(const std::string& directory, size_t accounts);
-  ~DemoPair();  // stops both
+  // Makes directory, configurations, identities and pairing, where they are not there yet; starts both. Cancelled, here
+  // and below: interrupted. `interrupt` must outlive the pair.
+  static absl::StatusOr<std::unique_ptr<DemoPair>> Start(const std::string& directory, size_t accounts,
+                                                         const Interrupt& interrupt);
+  explicit DemoPair(const Interrupt& interrupt) : interrupt_(interrupt) {}
+  ~DemoPair() { (void)Stop(); }
+  // Both, by SIGTERM. Internal: one of them ended badly, and how.
+  absl::Status Stop();
 
   // Until both are connected, have nothing to send and nothing unprotected. Unavailable: not within `timeout_ms`.
   absl::Status WaitUntilQuiet(uint64_t timeout_ms) const;
@@ -61,8 +76,11 @@ class DemoPair {
   absl::Status WriteConfigs();
   absl::Status Pair();
   absl::Status AddAccounts();
+
+  const Interrupt& interrupt_;
 };
 
-std::string GemeldPath();  // beside this program
+std::string GemeldPath();                          // beside this program
+std::string ShellQuoted(const std::string& text);  // as one word for sh(1)
 
 }  // namespace gemel::programs

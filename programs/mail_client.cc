@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr time_t kTimeoutSeconds = 10;
+constexpr int kTimeoutSeconds = 10;
 
 // Every line end becomes CRLF: LF, CRLF, CRCRLF and a CR alone.
 std::string WithCrlf(std::string_view text) {
@@ -91,20 +92,21 @@ absl::StatusOr<std::vector<std::string>> ReadFolder(const fs::path& path) {
 
 absl::StatusOr<std::vector<std::string>> ReadLetters(const std::string& path) {
   std::error_code error;
-  absl::StatusOr<std::vector<std::string>> letters;
+  std::vector<std::string> letters;
   if (fs::is_directory(path, error)) {
-    letters = ReadFolder(path);
+    auto in_folder = ReadFolder(path);
+    if (!in_folder.ok()) return in_folder.status();
+    letters = *std::move(in_folder);
   } else {
     const auto text = ReadFile(path);
     if (!text.ok()) return text.status();
-    letters->clear();
     if (text->starts_with("From ")) {
-      for (const std::string& letter : SplitMbox(*text)) letters->push_back(WithCrlf(letter));
-    } else {
-      letters->push_back(WithCrlf(*text));
+      for (const std::string& letter : SplitMbox(*text)) letters.push_back(WithCrlf(letter));
+    } else if (!text->empty()) {
+      letters.push_back(WithCrlf(*text));
     }
   }
-  if (letters.ok() && letters->empty()) {
+  if (letters.empty()) {
     return absl::InvalidArgumentError(
         fmt::format("{}: no mail; a Maildir, an mbox or a folder of .eml files is wanted", path));
   }
@@ -162,10 +164,15 @@ absl::StatusOr<std::string> LineSocket::ReadLine() {
     }
     buffer_.erase(0, used_);
     used_ = 0;
+    pollfd wait[] = {{fd_, POLLIN, 0}, {interrupt_.fd(), POLLIN, 0}};
+    const int ready = poll(wait, 2, kTimeoutSeconds * 1000);
+    if (ready < 0 && errno == EINTR) continue;
+    if (wait[1].revents != 0) return Interrupted();
+    if (ready == 0) return absl::UnavailableError("no answer for ten seconds");
     char bytes[16 * 1024];
     const ssize_t n = recv(fd_, bytes, sizeof bytes, 0);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return absl::UnavailableError(errno == EAGAIN ? "no answer for ten seconds" : strerror(errno));
+    if (n < 0) return absl::UnavailableError(strerror(errno));
     if (n == 0) return absl::UnavailableError("closed");
     buffer_.append(bytes, static_cast<size_t>(n));
   }
@@ -206,14 +213,18 @@ absl::Status MailSender::Send(const std::string& from, const std::string& to, st
     }
     // After the dot LMTP has a reply for each recipient: there is one.
     status = Command(stuffed + ".\r\n", '2');
+    // A 4yz for want of the peer or of room promises nothing (docs/operator.md, "Disk full").
+    if (absl::IsUnavailable(status) || absl::IsResourceExhausted(status)) {
+      status = absl::UnknownError(status.message());
+    }
   }
   if (!status.ok()) socket_.Close();
   return status;
 }
 
 absl::StatusOr<std::multiset<std::string>> ReturnPathsInInbox(const std::string& imap_address, const std::string& user,
-                                                              const std::string& password) {
-  LineSocket socket;
+                                                              const std::string& password, const Interrupt& interrupt) {
+  LineSocket socket(interrupt);
   if (auto status = socket.Connect(imap_address); !status.ok()) return status;
   if (const auto greeting = socket.ReadLine(); !greeting.ok()) return greeting.status();
   std::multiset<std::string> found;

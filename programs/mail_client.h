@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "programs/interrupt.h"
 
 namespace gemel::programs {
 
@@ -15,10 +16,10 @@ namespace gemel::programs {
 // InvalidArgument: nothing there that is mail.
 absl::StatusOr<std::vector<std::string>> ReadLetters(const std::string& path);
 
-// A TCP connection read by lines. Unavailable: refused, closed or silent for ten seconds.
+// A TCP connection read by lines. Unavailable: refused, closed or silent for ten seconds. Cancelled: interrupted.
 class LineSocket {
  public:
-  LineSocket() = default;
+  explicit LineSocket(const Interrupt& interrupt) : interrupt_(interrupt) {}
   ~LineSocket() { Close(); }
   LineSocket(const LineSocket&) = delete;
   LineSocket& operator=(const LineSocket&) = delete;
@@ -30,6 +31,7 @@ class LineSocket {
   absl::StatusOr<std::string> ReadLine();  // without CRLF
 
  private:
+  const Interrupt& interrupt_;
   int fd_ = -1;
   std::string buffer_;
   size_t used_ = 0;
@@ -37,11 +39,15 @@ class LineSocket {
 
 class MailSender {
  public:
-  MailSender(std::string address, bool lmtp) : address_(std::move(address)), lmtp_(lmtp) {}
+  MailSender(std::string address, bool lmtp, const Interrupt& interrupt)
+      : address_(std::move(address)), lmtp_(lmtp), socket_(interrupt) {}
 
-  // One transaction, on the connection kept from before or a new one. OK: the server said 250. Unavailable: no reply
-  // came, so the letter may be stored or not. Otherwise it was refused: ResourceExhausted for now, InvalidArgument
-  // for good.
+  // One transaction, on the connection kept from before or a new one. OK: the server said 250. Otherwise:
+  //   Unknown            the letter was sent, and no reply or a 4yz came: it may be stored or not
+  //   Unavailable        the server was not reached, or went away before the letter was sent
+  //   ResourceExhausted  refused for now, before the letter was sent
+  //   InvalidArgument    refused for good
+  //   Cancelled          interrupted
   absl::Status Send(const std::string& from, const std::string& to, std::string_view crlf_letter);
 
  private:
@@ -55,6 +61,6 @@ class MailSender {
 
 // The local parts of all Return-Path lines in an account's INBOX, with how often each is there.
 absl::StatusOr<std::multiset<std::string>> ReturnPathsInInbox(const std::string& imap_address, const std::string& user,
-                                                              const std::string& password);
+                                                              const std::string& password, const Interrupt& interrupt);
 
 }  // namespace gemel::programs

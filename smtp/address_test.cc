@@ -4,7 +4,6 @@
 
 #include <string>
 
-#include "smtp/limits.h"
 #include "smtp/trace.h"
 
 namespace gemel::smtp {
@@ -108,18 +107,6 @@ TEST(TraceTest, DatesAndNames) {
   const std::string trace = TraceHeaders(fields);
   EXPECT_NE(trace.find("Received: from a?b??X:?y (unix)\n\tby h (Gemel) with LMTP id 1\n"), std::string::npos) << trace;
   EXPECT_TRUE(trace.starts_with("Return-Path: <>\n"));
-}
-
-TEST(LimitsTest, CountsConnections) {
-  SmtpLimits limits({.connections_max = 3, .connections_per_address_max = 1});
-  EXPECT_TRUE(limits.Connect("a", false));
-  EXPECT_FALSE(limits.Connect("a", false));
-  EXPECT_TRUE(limits.Connect("b", false));
-  EXPECT_TRUE(limits.Connect("::1", true));
-  EXPECT_FALSE(limits.Connect("::1", true)) << "all together";
-  limits.Disconnect("a", false);
-  EXPECT_TRUE(limits.Connect("a", false));
-  EXPECT_EQ(limits.connections(), 3u);
 }
 
 }  // namespace

@@ -1,45 +1,28 @@
 #include "smtp/decoder.h"
 
-#include <algorithm>
-#include <cstring>
-
 namespace gemel::smtp {
+namespace {
 
-void DataDecoder::EndLine(std::string* out) {
-  out->push_back('\n');
-  ++lines_;
-  line_bytes_ = 0;
-  state_ = State::kLineStart;
-}
+// Finds CRs and LFs from left to right. memchr runs at memory speed, which a loop over bytes does not; the LF is
+// remembered, so that no byte is looked at more than twice, however many of them are CRs.
+class LineEnds {
+ public:
+  explicit LineEnds(std::string_view in) : in_(in), lf_(std::min(in.find('\n'), in.size())) {}
+  // The first one at or behind `from`; the end of the input if there is none.
+  size_t Next(size_t from) {
+    if (lf_ < from) lf_ = std::min(in_.find('\n', from), in_.size());
+    return std::min(in_.substr(0, lf_).find('\r', from), lf_);
+  }
 
-// One memchr for the LF and one for a CR before it: both run at memory speed, which a loop over bytes does not.
-size_t DataDecoder::FeedText(std::string_view in, std::string* out) {
-  const char* const begin = in.data();
-  const auto* lf = static_cast<const char*>(std::memchr(begin, '\n', in.size()));
-  const size_t until_lf = lf != nullptr ? static_cast<size_t>(lf - begin) : in.size();
-  const auto* cr = static_cast<const char*>(std::memchr(begin, '\r', until_lf));
-  const size_t text = cr != nullptr ? static_cast<size_t>(cr - begin) : until_lf;
-  out->append(begin, text);
-  line_bytes_ += text;
-  line_longest_ = std::max(line_longest_, line_bytes_);
-  if (cr != nullptr) {
-    if (cr + 1 == lf) {
-      EndLine(out);
-      return text + 2;
-    }
-    state_ = State::kCr;
-    return text + 1;
-  }
-  if (lf != nullptr) {
-    bare_lf_ = true;
-    out->push_back('\n');
-    ++line_bytes_;
-    return text + 1;
-  }
-  return text;
-}
+ private:
+  const std::string_view in_;
+  size_t lf_;
+};
+
+}  // namespace
 
 size_t DataDecoder::Feed(std::string_view in, std::string* out) {
+  LineEnds line_ends(in);
   size_t i = 0;
   while (i < in.size() && state_ != State::kDone) {
     const char c = in[i];
@@ -68,17 +51,32 @@ size_t DataDecoder::Feed(std::string_view in, std::string* out) {
           state_ = State::kCr;
         }
         break;
-      case State::kText:
-        i += FeedText(in.substr(i), out);
+      case State::kText: {
+        const size_t end = line_ends.Next(i);
+        out->append(in, i, end - i);
+        lines_.Add(end - i);
+        i = end;
+        if (i == in.size()) break;
+        if (in[i] == '\r') {
+          state_ = State::kCr;
+        } else {
+          bare_lf_ = true;
+          out->push_back('\n');
+          lines_.Add(1);
+        }
+        ++i;
         break;
+      }
       case State::kCr:
         if (c == '\n') {
-          EndLine(out);
+          out->push_back('\n');
+          lines_.EndLine();
+          state_ = State::kLineStart;
           ++i;
         } else {
           bare_cr_ = true;
           out->push_back('\r');
-          ++line_bytes_;
+          lines_.Add(1);
           state_ = State::kText;
         }
         break;
@@ -90,34 +88,33 @@ size_t DataDecoder::Feed(std::string_view in, std::string* out) {
 }
 
 void ChunkDecoder::Feed(std::string_view in, std::string* out) {
-  size_t i = 0;
-  while (i < in.size()) {
-    if (in[i] == '\r') {
-      ++crs_;
-      ++i;
+  LineEnds line_ends(in);
+  for (size_t i = 0; i < in.size();) {
+    const size_t end = line_ends.Next(i);
+    if (end > i) {
+      Finish(out);  // the CRs before a text are text
+      out->append(in, i, end - i);
+      lines_.Add(end - i);
+      i = end;
       continue;
     }
     if (in[i] == '\n') {
-      if (crs_ > 2) out->append(crs_ - 2, '\r');
+      crs_ = 0;
       out->push_back('\n');
-      ++lines_;
-      ++i;
+      lines_.EndLine();
+    } else if (crs_ == 2) {
+      out->push_back('\r');
+      lines_.Add(1);
     } else {
-      out->append(crs_, '\r');
-      const std::string_view rest = in.substr(i);
-      const auto* lf = static_cast<const char*>(std::memchr(rest.data(), '\n', rest.size()));
-      const size_t until_lf = lf != nullptr ? static_cast<size_t>(lf - rest.data()) : rest.size();
-      const auto* cr = static_cast<const char*>(std::memchr(rest.data(), '\r', until_lf));
-      const size_t text = cr != nullptr ? static_cast<size_t>(cr - rest.data()) : until_lf;
-      out->append(rest.data(), text);
-      i += text;
+      ++crs_;
     }
-    crs_ = 0;
+    ++i;
   }
 }
 
 void ChunkDecoder::Finish(std::string* out) {
   out->append(crs_, '\r');
+  lines_.Add(crs_);
   crs_ = 0;
 }
 

@@ -67,6 +67,23 @@ TEST(DataDecoderTest, EveryShortInputCutAtEveryPlace) {
   }
 }
 
+TEST(DataDecoderTest, LongInputsFullOfLineEndsInOneRead) {
+  uint32_t random = 1;
+  for (const std::string_view alphabet : {"x\r", "x\n", "\r\n", "x.\r\n", "\r\r\r\r\n"}) {
+    std::string in;
+    for (int i = 0; i < 50'000; ++i) {
+      random = random * 1664525 + 1013904223;
+      in += alphabet[(random >> 16) % alphabet.size()];
+    }
+    const Plain plain = DecodePlainly(in);
+    DataDecoder decoder;
+    std::string out;
+    EXPECT_EQ(decoder.Feed(in, &out), plain.used);
+    EXPECT_TRUE(out == plain.out) << testing::PrintToString(alphabet);
+    EXPECT_EQ(decoder.done(), plain.done);
+  }
+}
+
 TEST(DataDecoderTest, CountsLinesAndTheLongest) {
   DataDecoder decoder;
   std::string out;
@@ -74,8 +91,8 @@ TEST(DataDecoderTest, CountsLinesAndTheLongest) {
   decoder.Feed("abc", &out);
   decoder.Feed("de\r\nx\r\n.\r\n", &out);
   EXPECT_TRUE(decoder.done());
-  EXPECT_EQ(decoder.lines(), 3u);
-  EXPECT_EQ(decoder.line_bytes_longest(), 5u);
+  EXPECT_EQ(decoder.lines().ended(), 3u);
+  EXPECT_EQ(decoder.lines().longest_bytes(), 5u);
 }
 
 TEST(ChunkDecoderTest, EveryShortInputCutAtEveryPlace) {
@@ -98,10 +115,23 @@ TEST(ChunkDecoderTest, EveryShortInputCutAtEveryPlace) {
         decoder.Feed(std::string_view(in).substr(cut), &out);
         decoder.Finish(&out);
         ASSERT_EQ(out, expected) << testing::PrintToString(in) << cut;
-        ASSERT_EQ(decoder.lines(), static_cast<uint64_t>(std::count(out.begin(), out.end(), '\n')));
+        ASSERT_EQ(decoder.lines().ended(), static_cast<uint64_t>(std::count(out.begin(), out.end(), '\n')));
       }
     }
   }
+}
+
+TEST(ChunkDecoderTest, ARunOfCrsIsPassedOnWhileItArrives) {
+  ChunkDecoder decoder;
+  std::string out;
+  for (size_t fed = 1000; fed <= 100'000; fed += 1000) {
+    decoder.Feed(std::string(1000, '\r'), &out);
+    ASSERT_EQ(out.size(), fed - 2);
+  }
+  EXPECT_EQ(decoder.lines().longest_bytes(), out.size());
+  decoder.Feed("\nab", &out);
+  EXPECT_TRUE(out == std::string(99'998, '\r') + "\nab");
+  EXPECT_EQ(decoder.lines().ended(), 1u);
 }
 
 }  // namespace

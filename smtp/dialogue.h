@@ -85,7 +85,7 @@ class SessionTest : public testing::Test {
 
   FakeService service_;
   FakeConnection connection_;
-  SmtpLimits limits_{LimitOptions{}};
+  SmtpLimits limits_;
   SessionOptions options_;
   std::unique_ptr<Session> session_;
 };

@@ -68,7 +68,7 @@ class FakeService : public engine::Service {
     lookups.emplace_back(address);
     const size_t at = address.rfind('@');
     if (at == std::string_view::npos) {
-      if (address == "postmaster" && bare_postmaster) return Targets({"ops"}, "");
+      if (address == "postmaster") return Targets({"ops"}, "");
       return absl::InvalidArgumentError("no domain");
     }
     if (address.substr(at + 1) != "example.test" && address.substr(at + 1) != "exämple.test") {
@@ -81,6 +81,7 @@ class FakeService : public engine::Service {
       local = local.substr(0, plus);
     }
     if (local == "gone") return absl::PermissionDeniedError("disabled");
+    if (local == "loop") return absl::FailedPreconditionError("leads to itself");
     if (local == "busy") return absl::UnavailableError("not now");
     if (local == "all") return Targets({"ann", "bob"}, folder);
     if (local == "postmaster") return Targets({"ops"}, folder);
@@ -101,7 +102,7 @@ class FakeService : public engine::Service {
                    std::function<void(absl::StatusOr<std::unique_ptr<engine::AccountSession>>)>) override {}
   const std::string& host_name() const override { return host; }
   int64_t NowSeconds() const override { return now_s; }
-  uint64_t BootMillis() const override { return 0; }
+  uint64_t BootMillis() const override { return boot_ms; }
 
   void RunPosted() {
     while (!posted.empty()) {
@@ -112,11 +113,11 @@ class FakeService : public engine::Service {
   }
 
   std::string host = "mx.example.test";
+  uint64_t boot_ms = 1;
   int64_t now_s = 1'795'475'701;  // Mon, 23 Nov 2026 23:15:01 UTC
   absl::Status accepting = absl::OkStatus();
-  bool bare_postmaster = true;
   bool writable = true;
-  std::map<std::string, absl::Status> results;  // by account name, for Finish
+  absl::Status result;  // of Finish
   std::vector<Letter> letters;
   std::vector<std::string> lookups;
   std::deque<std::function<void()>> posted;
@@ -135,19 +136,13 @@ class FakeService : public engine::Service {
     void Write(std::string_view bytes) override { letter_.body += bytes; }
     bool writable() const override { return service_.writable; }
     void OnWritable(std::function<void()> then) override { service_.on_writable = std::move(then); }
-    void Finish(std::vector<Recipient> recipients, std::function<void(std::vector<absl::Status>)> done) override {
+    void Finish(std::vector<Recipient> recipients, std::function<void(absl::Status)> done) override {
       letter_.recipients = std::move(recipients);
       FakeService* const service = &service_;
       service_.posted.push_back([service, letter = std::move(letter_), done = std::move(done)] {
-        std::vector<absl::Status> results;
-        bool all_ok = true;
-        for (const Recipient& recipient : letter.recipients) {
-          const auto it = service->results.find(recipient.target.name);
-          results.push_back(it == service->results.end() ? absl::OkStatus() : it->second);
-          all_ok = all_ok && results.back().ok();
-        }
-        if (all_ok) service->letters.push_back(letter);
-        done(results);
+        const absl::Status result = service->result;
+        if (result.ok()) service->letters.push_back(letter);
+        done(result);
       });
     }
 

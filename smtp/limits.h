@@ -1,47 +1,34 @@
-// What one client, one address and one mailbox may use. One SmtpLimits is shared by all sessions of the daemon.
+// What one mailbox may get. One SmtpLimits is shared by all sessions of the daemon. (How many connections there may be
+// is the listeners' business: engine/net_server.h.)
 //
-// Threads: the loop only. A limit of 0 is none.
+// Threads: the loop only.
 #pragma once
 #include <cstdint>
-#include <string>
-#include <string_view>
 
 #include "absl/container/flat_hash_map.h"
 #include "journal/ids.h"
 
 namespace gemel::smtp {
 
-struct LimitOptions {
-  uint32_t connections_max = 4096;               // SMTP and LMTP together
-  uint32_t connections_per_address_max = 200;    // clients on this host are not counted by address
-  uint32_t messages_per_mailbox_minute_max = 0;  // what a mail bomb may put into one account
-};
-
 class SmtpLimits {
  public:
-  explicit SmtpLimits(LimitOptions options) : options_(options) {}
+  SmtpLimits() = default;
   SmtpLimits(const SmtpLimits&) = delete;
   SmtpLimits& operator=(const SmtpLimits&) = delete;
 
-  // True: counted, and to be given back by Disconnect with the same arguments.
-  bool Connect(const std::string& address, bool loopback);
-  void Disconnect(const std::string& address, bool loopback);
+  // What a mail bomb may put into one account in a minute. 0: no limit.
+  void set_messages_per_mailbox_minute_max(uint64_t max) { max_ = max; }
 
   // False: the account has had its share of this minute.
   bool MayTakeMessage(const journal::AccountId& account, int64_t now_s);
   void CountMessage(const journal::AccountId& account, int64_t now_s);
 
-  uint32_t connections() const { return connections_; }
-  void set_options(LimitOptions options) { options_ = options; }  // for a reload; what is there stays
-
  private:
-  uint32_t& Count(const journal::AccountId& account, int64_t now_s);
+  uint64_t& Count(const journal::AccountId& account, int64_t now_s);
 
-  LimitOptions options_;
-  uint32_t connections_ = 0;
-  absl::flat_hash_map<std::string, uint32_t> by_address_;
+  uint64_t max_ = 0;
   int64_t minute_ = 0;
-  absl::flat_hash_map<journal::AccountId, uint32_t> by_account_;  // in this minute
+  absl::flat_hash_map<journal::AccountId, uint64_t> by_account_;  // in this minute
 };
 
 }  // namespace gemel::smtp

@@ -16,22 +16,20 @@ const Session::CommandSpec Session::kCommands[] = {
     {"QUIT", &Session::OnQuit, true},  {"STARTTLS", &Session::OnStartTls, false},
 };
 
+namespace {
+
+bool IsBdat(std::string_view line) { return EqualsIgnoreCase(line.substr(0, 4), "BDAT"); }
+
+}  // namespace
+
 Session::Session(engine::Service& service, engine::Connection& connection, SmtpLimits& limits,
                  std::shared_ptr<const SessionOptions> options)
     : service_(service), connection_(connection), limits_(limits), options_(std::move(options)) {}
 
-Session::~Session() {
-  if (counted_) limits_.Disconnect(connection_.peer_address(), connection_.loopback());
-}
-
 // RFC 5321, 3.1 and 4.3.1
 void Session::OnConnected() {
   connection_.SetIdleTimeout(options_->idle_ms);
-  counted_ = limits_.Connect(connection_.peer_address(), connection_.loopback());
-  if (!counted_) {
-    Log("refused", "too many connections");
-    Close("421 4.7.0 " + service_.host_name() + " Too many connections, try again later");
-  } else if (shutting_down_) {
+  if (shutting_down_) {
     Close("421 4.3.2 " + service_.host_name() + " is going down");
   } else {
     Reply("220 " + service_.host_name() + (lmtp() ? " LMTP" : " ESMTP") + " Gemel");
@@ -39,11 +37,30 @@ void Session::OnConnected() {
   Settle();
 }
 
+// Asked at each arrival: where none comes, there is OnTimeout.
+bool Session::TooSlow(size_t arrived_bytes) {
+  if (!limited()) return false;
+  const uint64_t now_ms = service_.BootMillis();
+  const bool in_message = state_ == State::kData || state_ == State::kChunk || (state_ == State::kCommand && chunking_);
+  if (!in_message || now_ms - message_since_ms_ > kSlowMs) {
+    if (in_message && message_bytes_ + arrived_bytes < kMessageBytesMin) return true;
+    message_since_ms_ = now_ms;
+    message_bytes_ = 0;
+  }
+  message_bytes_ += arrived_bytes;
+  return line_since_ms_ != 0 && now_ms - line_since_ms_ > kSlowMs;
+}
+
 void Session::OnBytes(std::string_view bytes) {
   if (state_ == State::kClosed || state_ == State::kTls) return;
   if (consuming_) {
     pending_.append(bytes);
     return;
+  }
+  if (TooSlow(bytes.size())) {
+    Log("timeout", "it sends too slowly");
+    Close("421 4.4.2 " + service_.host_name() + " Too slow");
+    return Settle();
   }
   if (state_ == State::kFinishing || !pending_.empty()) {
     pending_.append(bytes);
@@ -109,24 +126,32 @@ size_t Session::ConsumeCommand(std::string_view bytes) {
   if (state_ == State::kSkipLine) {
     if (lf == std::string_view::npos) return bytes.size();
     state_ = State::kCommand;
+    line_since_ms_ = 0;
     Refuse("500 5.5.2 Line too long");
     return lf + 1;
   }
   if (lf == std::string_view::npos || lf >= kCommandBytesMax) {
     if (bytes.size() < kCommandBytesMax) return 0;
+    if (IsBdat(bytes)) {
+      RefuseLine(bytes, "500 5.5.2 Line too long");
+      return bytes.size();
+    }
     state_ = State::kSkipLine;
     return lf == std::string_view::npos ? bytes.size() : lf;
   }
+  line_since_ms_ = 0;
   Command(bytes.substr(0, lf));
   return lf + 1;
 }
 
 // RFC 5321, 2.4 and 4.1.1. `line` ends where its LF was.
 void Session::Command(std::string_view line) {
-  if (line.empty() || line.back() != '\r') return Refuse("500 5.5.2 Lines end with CRLF");
+  if (line.empty() || line.back() != '\r') return RefuseLine(line, "500 5.5.2 Lines end with CRLF");
   line.remove_suffix(1);
   for (char c : line) {
-    if ((c >= 0 && c < ' ' && c != '\t') || c == 0x7f) return Refuse("500 5.5.2 Control character in a command");
+    if ((c >= 0 && c < ' ' && c != '\t') || c == 0x7f) {
+      return RefuseLine(line, "500 5.5.2 Control character in a command");
+    }
   }
   const size_t space = std::min(line.find(' '), line.size());
   const std::string_view verb = line.substr(0, space);
@@ -135,11 +160,7 @@ void Session::Command(std::string_view line) {
   while (!arguments.empty() && arguments.back() == ' ') arguments.remove_suffix(1);
   for (const CommandSpec& command : kCommands) {
     if (!EqualsIgnoreCase(verb, command.verb)) continue;
-    if (!command.brings_mail && limited() && options_->idle_commands_max != 0 &&
-        ++idle_commands_ > options_->idle_commands_max) {
-      Log("refused", "too many commands");
-      return Close("421 4.7.0 " + service_.host_name() + " Too many commands without a message");
-    }
+    if (!command.brings_mail && !CountIdleCommand()) return;
     return (this->*command.handle)(arguments);
   }
   // A browser that was made to talk to us would go on with what somebody else wrote.
@@ -147,7 +168,14 @@ void Session::Command(std::string_view line) {
     Log("refused", "HTTP");
     return Close("421 4.7.0 This is not HTTP");
   }
-  Refuse("500 5.5.1 Unknown command");
+  RefuseLine(line, "500 5.5.1 Unknown command");
+}
+
+bool Session::CountIdleCommand() {
+  if (!limited() || options_->idle_commands_max == 0 || ++idle_commands_ <= options_->idle_commands_max) return true;
+  Log("refused", "too many commands");
+  Close("421 4.7.0 " + service_.host_name() + " Too many commands without a message");
+  return false;
 }
 
 void Session::Reply(std::string_view line) {
@@ -161,6 +189,14 @@ void Session::Refuse(std::string_view line) {
     Log("refused", "too many errors");
     Close("421 4.7.0 " + service_.host_name() + " Too many errors");
   }
+}
+
+// What follows a BDAT that cannot be read is a chunk of unknown length. To read it as commands is to let a letter speak
+// for its sender.
+void Session::RefuseLine(std::string_view command, std::string_view reply) {
+  if (!IsBdat(command)) return Refuse(reply);
+  Reply(reply);
+  Close("421 4.7.0 Cannot tell where the chunk ends");
 }
 
 void Session::Close(std::string_view line) {
@@ -179,6 +215,8 @@ void Session::Settle() {
     return;
   }
   if (state_ == State::kClosed) return;
+  const bool in_line = state_ == State::kSkipLine || (state_ == State::kCommand && !pending_.empty());
+  if (in_line && line_since_ms_ == 0) line_since_ms_ = service_.BootMillis();
   UpdatePause(kPausePending, pending_.size() > kPendingBytesMax);
   if ((pause_ & kPauseUnsent) == 0 && connection_.unsent_bytes() > kUnsentBytesMax) {
     UpdatePause(kPauseUnsent, true);
@@ -199,7 +237,11 @@ void Session::UpdatePause(uint8_t reason, bool on) {
   const uint8_t before = pause_;
   pause_ = static_cast<uint8_t>(on ? before | reason : before & ~reason);
   if (before == 0 && pause_ != 0) connection_.PauseReading();
-  if (before != 0 && pause_ == 0) connection_.ResumeReading();
+  if (before != 0 && pause_ == 0) {
+    message_since_ms_ = service_.BootMillis();  // it was we who were slow
+    message_bytes_ = 0;
+    connection_.ResumeReading();
+  }
 }
 
 void Session::OnTls() {
@@ -235,6 +277,20 @@ void Session::OnClosed() {
   state_ = State::kClosed;
   ResetTransaction();
   pending_.clear();
+}
+
+// `nc -N` and scripts: what was said before is answered, then it is over.
+bool Session::OnInputEnd() {
+  input_ended_ = true;
+  if (state_ != State::kFinishing) EndSilently();
+  Settle();
+  return true;
+}
+
+void Session::EndSilently() {
+  if (state_ == State::kClosed) return;
+  OnClosed();
+  close_after_ = true;
 }
 
 void Session::OnShutdown() {

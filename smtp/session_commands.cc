@@ -144,12 +144,10 @@ void Session::OnRcpt(std::string_view arguments) {
   std::string_view rest = path->rest;
   if (!TakeParameter(&rest).first.empty()) return Refuse("555 5.5.4 Parameter not supported");
   if (path->non_ascii && !smtputf8_) return Refuse("553 5.6.7 That address needs SMTPUTF8");
+  // Not counted as idle: the message for those before it is to come (RFC 5321, 4.5.3.1.10).
   if (rcpts_.size() >= options_->recipients_max) return Reply("452 4.5.3 Too many recipients");
 
-  // "postmaster" alone is this host's (RFC 5321, 4.5.1).
-  const bool bare = path->address.find('@') == std::string::npos;
   absl::StatusOr<std::vector<engine::DeliveryTarget>> found = service_.LookUpRecipient(path->address);
-  if (bare && !found.ok()) found = service_.LookUpRecipient(path->address + "@" + service_.host_name());
   if (found.ok() && !found->empty()) return AddRecipient(std::move(path->address), *std::move(found));
 
   std::string reply;
@@ -168,9 +166,9 @@ void Session::OnRcpt(std::string_view arguments) {
       reply = absl::StrCat("550 5.4.6 <", path->address, "> Its aliases lead in a circle");
       break;
     case absl::StatusCode::kResourceExhausted:
-      return Reply("452 4.3.1 No room for mail now");
+      return PutOff("452 4.3.1 No room for mail now");
     default:
-      return Reply("451 4.3.0 Cannot look that up now");
+      return PutOff("451 4.3.0 Cannot look that up now");
   }
   journal::Log(journal::LogLevel::kInfo, "recipient refused",
                {{"session", connection_.session_id()},
@@ -183,24 +181,27 @@ void Session::OnRcpt(std::string_view arguments) {
   Refuse(reply);
 }
 
+// No error of the client's, but its command has cost a look-up and brought no message nearer.
+void Session::PutOff(std::string_view reply) {
+  if (CountIdleCommand()) Reply(reply);
+}
+
 void Session::AddRecipient(std::string address, std::vector<engine::DeliveryTarget> targets) {
   // Else a big alias, named again and again, would keep the loop busy and fill the memory.
-  if (targets_named_ + targets.size() > kTargetsMax) return Reply("452 4.5.3 Too many recipients");
+  if (targets_named_ + targets.size() > kTargetsMax) return PutOff("452 4.5.3 Too many recipients");
   const int64_t now_s = service_.NowSeconds();
   for (const engine::DeliveryTarget& target : targets) {
     if (!limits_.MayTakeMessage(target.account, now_s)) {
-      return Reply(absl::StrCat("450 4.2.1 <", address, "> gets too much mail at the moment"));
+      return PutOff(absl::StrCat("450 4.2.1 <", address, "> gets too much mail at the moment"));
     }
   }
   // Two recipients that are the same mailbox in the end get one copy.
-  Rcpt rcpt{std::move(address), {}};
+  targets_named_ += targets.size();
   for (engine::DeliveryTarget& target : targets) {
-    const auto [it, added] = target_index_.try_emplace({target.account, target.folder}, targets_.size());
-    if (added) targets_.push_back({rcpt.address, std::move(target)});
-    rcpt.targets.push_back(it->second);
+    const bool added = targets_known_.emplace(target.account, target.folder).second;
+    if (added) targets_.push_back({address, std::move(target)});
   }
-  targets_named_ += rcpt.targets.size();
-  rcpts_.push_back(std::move(rcpt));
+  rcpts_.push_back(std::move(address));
   Reply("250 2.1.5 Ok");
 }
 
@@ -225,8 +226,8 @@ void Session::OnExpn(std::string_view) { Refuse("502 5.5.1 EXPN is not to be had
 // RFC 5321, 4.1.1.8
 void Session::OnHelp(std::string_view) {
   Reply(absl::StrCat("214-2.0.0 Gemel takes mail for the mailboxes of this host, by ", lmtp() ? "LMTP" : "SMTP", "."));
-  Reply(absl::StrCat("214 2.0.0 Commands: ", lmtp() ? "LHLO" : "HELO EHLO",
-                     " MAIL RCPT DATA BDAT RSET NOOP VRFY STARTTLS HELP QUIT"));
+  Reply(absl::StrCat("214 2.0.0 Commands: ", lmtp() ? "LHLO" : "HELO EHLO", " MAIL RCPT DATA BDAT RSET NOOP VRFY",
+                     connection_.tls_available() ? " STARTTLS" : "", " HELP QUIT"));
 }
 
 // RFC 5321, 4.1.1.10

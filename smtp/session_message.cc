@@ -14,28 +14,17 @@ namespace {
 
 constexpr size_t kSliceBytes = 64 * 1024;  // of a read that are decoded at once
 
-// All sessions run on one thread, and nothing of it lives past a call.
+// All sessions run on one thread, and nothing of it lives past a call. It holds a decoded slice at most.
 std::string& DecodedBytes() {
   static thread_local std::string bytes;
   bytes.clear();
   return bytes;
 }
 
-// For what Delivery::Finish says of a recipient; the client learns no inner names.
+// For what Delivery::Finish says, which is never for good: who cannot get mail was refused at RCPT.
 std::string_view StoreReply(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kNotFound:
-      return "550 5.1.1 User unknown";
-    case absl::StatusCode::kPermissionDenied:
-      return "550 5.2.1 Mailbox disabled";
-    case absl::StatusCode::kResourceExhausted:
-      return "452 4.3.1 No room for mail now";
-    default:
-      return "451 4.3.0 Not stored, try again";
-  }
+  return absl::IsResourceExhausted(status) ? "452 4.3.1 No room for mail now" : "451 4.3.0 Not stored, try again";
 }
-
-bool IsPermanent(const absl::Status& status) { return !status.ok() && StoreReply(status).front() == '5'; }
 
 }  // namespace
 
@@ -51,7 +40,7 @@ bool Session::EnoughMessages() const {
 
 void Session::BeginMessage() {
   ++messages_;
-  crlf_bytes_ = 0;
+  lf_bytes_ = crlf_bytes_ = announced_bytes_ = 0;
   refusal_ = Refusal::kNone;
   data_ = {};
   chunks_ = {};
@@ -71,11 +60,9 @@ void Session::OnData(std::string_view arguments) {
 
 size_t Session::ConsumeData(std::string_view bytes) {
   std::string& decoded = DecodedBytes();
-  const uint64_t lines_before = data_.lines();
   const size_t used = data_.Feed(bytes.substr(0, kSliceBytes), &decoded);
-  Take(decoded, data_.lines() - lines_before);
+  Take(decoded, data_.lines());
   if (data_.bare_lf() || data_.bare_cr()) RefuseMessage(Refusal::kBareLineEnd);
-  if (data_.line_bytes_longest() > options_->line_bytes_max) RefuseMessage(Refusal::kLongLine);
   if (data_.done()) EndOfMessage();
   return used;
 }
@@ -87,9 +74,7 @@ void Session::OnBdat(std::string_view arguments) {
   const std::string_view rest = arguments.substr(static_cast<size_t>(end - arguments.data()));
   const bool last = EqualsIgnoreCase(rest.substr(std::min(rest.find_first_not_of(' '), rest.size())), "LAST");
   if (error != std::errc() || !(rest.empty() || (last && rest.front() == ' '))) {
-    // What follows is a chunk of unknown length. To read it as commands is to let a letter speak for its sender.
-    Reply("501 5.5.4 Syntax: BDAT bytes [LAST]");
-    return Close("421 4.7.0 Cannot tell where the chunk ends");
+    return RefuseLine("BDAT", "501 5.5.4 Syntax: BDAT bytes [LAST]");
   }
   chunk_bytes_left_ = size;
   chunk_last_ = last;
@@ -102,9 +87,9 @@ void Session::OnBdat(std::string_view arguments) {
       chunking_ = true;
     }
   }
-  if (chunk_reply_ == nullptr &&
-      size > options_->message_bytes_max - std::min(crlf_bytes_, options_->message_bytes_max)) {
-    RefuseMessage(Refusal::kTooBig);
+  if (chunk_reply_ == nullptr) {
+    announced_bytes_ += std::min(size, options_->message_bytes_max + 1);
+    if (announced_bytes_ > options_->message_bytes_max) RefuseMessage(Refusal::kTooBig);
   }
   if (size == 0) EndOfChunk();
 }
@@ -115,9 +100,8 @@ size_t Session::ConsumeChunk(std::string_view bytes) {
   chunk_bytes_left_ -= used;
   if (chunk_reply_ == nullptr) {
     std::string& decoded = DecodedBytes();
-    const uint64_t lines_before = chunks_.lines();
     chunks_.Feed(bytes.substr(0, used), &decoded);
-    Take(decoded, chunks_.lines() - lines_before);
+    Take(decoded, chunks_.lines());
   }
   if (chunk_bytes_left_ == 0) EndOfChunk();
   return used;
@@ -136,15 +120,17 @@ void Session::EndOfChunk() {
   }
   std::string& decoded = DecodedBytes();
   chunks_.Finish(&decoded);
-  Take(decoded, 0);
+  Take(decoded, chunks_.lines());
   EndOfMessage();
 }
 
-void Session::Take(std::string_view lf_bytes, uint64_t lines) {
+void Session::Take(std::string_view lf_bytes, const LineCount& lines) {
   if (lf_bytes.empty()) return;
-  crlf_bytes_ += lf_bytes.size() + lines;
+  lf_bytes_ += lf_bytes.size();
+  crlf_bytes_ = lf_bytes_ + lines.ended();
   header_.Feed(lf_bytes);
   if (crlf_bytes_ > options_->message_bytes_max) RefuseMessage(Refusal::kTooBig);
+  if (lines.longest_bytes() > options_->line_bytes_max) RefuseMessage(Refusal::kLongLine);
   if (header_.received_count() > options_->received_max) RefuseMessage(Refusal::kHops);
   if (delivery_ != nullptr) delivery_->Write(lf_bytes);
 }
@@ -213,19 +199,19 @@ void Session::EndOfMessage() {
   // Only now: an envelope that is never followed by a message takes nothing from anybody.
   for (const Target& target : targets_) limits_.CountMessage(target.target.account, service_.NowSeconds());
   for (const Target& target : targets_) recipients.push_back({target.address, target.target, TraceFor(target)});
-  delivery_->Finish(std::move(recipients),
-                    [this, alive = std::weak_ptr<char>(alive_)](const std::vector<absl::Status>& results) {
-                      if (!alive.expired() && state_ == State::kFinishing) Stored(results);
-                    });
+  delivery_->Finish(std::move(recipients), [this, alive = std::weak_ptr<char>(alive_)](const absl::Status& status) {
+    if (!alive.expired() && state_ == State::kFinishing) Stored(status);
+  });
 }
 
-void Session::Stored(const std::vector<absl::Status>& results) {
+void Session::Stored(const absl::Status& status) {
   state_ = State::kCommand;
-  ReplyToMessage(results);
+  ReplyToMessage(status);
   ResetTransaction();
   // Not at the next MAIL: an MTA that keeps connections would put that message off.
   if (EnoughMessages()) Close("421 4.7.0 " + service_.host_name() + " Enough messages for one connection");
   ConsumePending();
+  if (input_ended_ && state_ != State::kFinishing) EndSilently();
   // A command boundary even if nothing was waiting.
   if (state_ == State::kCommand && shutting_down_) Close("421 4.3.2 " + service_.host_name() + " is going down");
   Settle();
@@ -254,43 +240,14 @@ void Session::LogOutcome(const Target& target, const absl::Status& status) const
                 {"reason", std::string_view(status.message().data(), status.message().size())}});
 }
 
-void Session::ReplyToMessage(const std::vector<absl::Status>& results) {
-  const absl::Status missing = absl::InternalError("no result");
-  const auto result = [&](size_t target) -> const absl::Status& {
-    return target < results.size() ? results[target] : missing;
-  };
-  const std::string label = MessageLabel();
-  bool all_ok = true;
-  bool all_permanent = true;
-  const absl::Status* first_bad = nullptr;
-  const absl::Status* first_temporary = nullptr;
-  for (size_t i = 0; i < targets_.size(); ++i) {
-    const absl::Status& status = result(i);
-    all_ok = all_ok && status.ok();
-    all_permanent = all_permanent && IsPermanent(status);
-    if (!status.ok() && first_bad == nullptr) first_bad = &status;
-    if (!status.ok() && !IsPermanent(status) && first_temporary == nullptr) first_temporary = &status;
-    LogOutcome(targets_[i], status);
-  }
-  if (all_ok) errors_ = idle_commands_ = 0;
-  if (!lmtp()) {
-    // One reply for all (RFC 5321, 4.2.5). Where some have it and some cannot, "try again" loses nobody's copy.
-    if (all_ok) return Reply(absl::StrCat("250 2.0.0 Stored as ", label));
-    if (first_temporary != nullptr) return Reply(StoreReply(*first_temporary));
-    return Reply(all_permanent ? StoreReply(*first_bad) : "451 4.3.0 Not stored for all recipients, try again");
-  }
-  // RFC 2033, 4.2: one for each accepted RCPT, in their order. An alias is as good as the worst that it leads to.
-  for (const Rcpt& rcpt : rcpts_) {
-    const absl::Status* worst = nullptr;
-    for (size_t target : rcpt.targets) {
-      const absl::Status& status = result(target);
-      if (!status.ok() && (worst == nullptr || IsPermanent(*worst))) worst = &status;
-    }
-    if (worst == nullptr) {
-      Reply(absl::StrCat("250 2.0.0 <", rcpt.address, "> Stored as ", label));
-    } else {
-      Reply(StoreReply(*worst));
-    }
+void Session::ReplyToMessage(const absl::Status& status) {
+  for (const Target& target : targets_) LogOutcome(target, status);
+  if (status.ok()) errors_ = idle_commands_ = 0;
+  const std::string stored = "Stored as " + MessageLabel();
+  if (!lmtp()) return Reply(status.ok() ? "250 2.0.0 " + stored : std::string(StoreReply(status)));
+  // RFC 2033, 4.2: one for each accepted RCPT, in their order.
+  for (const std::string& rcpt : rcpts_) {
+    Reply(status.ok() ? absl::StrCat("250 2.0.0 <", rcpt, "> ", stored) : std::string(StoreReply(status)));
   }
 }
 
@@ -301,7 +258,7 @@ void Session::ResetTransaction() {
   sender_.clear();
   rcpts_.clear();
   targets_.clear();
-  target_index_.clear();
+  targets_known_.clear();
   targets_named_ = 0;
   delivery_.reset();
   refusal_ = Refusal::kNone;

@@ -57,6 +57,8 @@ C: RCPT TO:<gone@example.test>
 S: 550 5.2.1 *
 C: RCPT TO:<busy@example.test>
 S: 451 4.3.0 *
+C: RCPT TO:<loop@example.test>
+S: 550 5.4.6 *
 C: RCPT TO:<änn@example.test>
 S: 553 5.6.7 *
 C: DATA
@@ -117,19 +119,21 @@ TEST_F(SessionMessageTest, NoRoomIsSaidBeforeTheMessage) {
   EXPECT_TRUE(Talk("MAIL FROM:<x@a.test>\r\n").starts_with("250 "));
 }
 
-TEST_F(SessionMessageTest, SmtpAnswersOnceForAll) {
-  Open(Kind::kSmtp);
-  const auto answer = [&](absl::Status ann, absl::Status bob) {
-    service_.results = {{"ann@example.test", ann}, {"bob@example.test", bob}};
-    Talk("RSET\r\nMAIL FROM:<x@a.test>\r\nRCPT TO:<ann@example.test>\r\nRCPT TO:<bob@example.test>\r\n");
-    return Talk("BDAT 0 LAST\r\n").substr(0, 9);
-  };
-  EXPECT_EQ(answer(absl::OkStatus(), absl::OkStatus()), "250 2.0.0");
-  EXPECT_EQ(answer(absl::OkStatus(), absl::UnavailableError("")), "451 4.3.0");
-  EXPECT_EQ(answer(absl::NotFoundError(""), absl::ResourceExhaustedError("")), "452 4.3.1");
-  EXPECT_EQ(answer(absl::NotFoundError(""), absl::OkStatus()), "451 4.3.0");
-  EXPECT_EQ(answer(absl::NotFoundError(""), absl::NotFoundError("")), "550 5.1.1");
-  EXPECT_EQ(answer(absl::InternalError(""), absl::InternalError("")), "451 4.3.0");
+TEST_F(SessionMessageTest, SmtpAnswersOnceForAllAndLmtpForEach) {
+  for (const Kind kind : {Kind::kSmtp, Kind::kLmtp}) {
+    Open(kind);
+    const auto expect = [&](absl::Status result, std::string_view reply) {
+      service_.result = std::move(result);
+      Envelope();
+      const std::vector<std::string> lines = Lines(Talk("RCPT TO:<bob@example.test>\r\nBDAT 0 LAST\r\n"), "\r\n");
+      EXPECT_EQ(lines.size(), kind == Kind::kSmtp ? 2u : 3u);
+      for (size_t i = 1; i < lines.size(); ++i) EXPECT_TRUE(lines[i].starts_with(reply)) << lines[i];
+    };
+    expect(absl::OkStatus(), "250 2.0.0 ");
+    expect(absl::UnavailableError(""), "451 4.3.0 ");
+    expect(absl::ResourceExhaustedError(""), "452 4.3.1 ");
+    expect(absl::InternalError(""), "451 4.3.0 ");
+  }
 }
 
 TEST_F(SessionMessageTest, TooBigWhileItArrives) {
@@ -159,6 +163,12 @@ TEST_F(SessionMessageTest, TooLongALine) {
   Envelope();
   Talk("DATA\r\n");
   EXPECT_TRUE(Talk(std::string(2001, 'x') + "\r\n.\r\n").starts_with("550 5.6.0 "));
+  for (const char fill : {'x', '\r'}) {
+    Envelope();
+    EXPECT_TRUE(Talk("BDAT 2000\r\n" + std::string(2000, fill)).starts_with("250 ")) << "it may end here";
+    EXPECT_TRUE(Talk("BDAT 1 LAST\r\nx").starts_with("550 5.6.0 "));
+  }
+  EXPECT_EQ(service_.letters.size(), 1u);
 }
 
 TEST_F(SessionMessageTest, TooManyHops) {
@@ -304,15 +314,41 @@ S: 503 5.5.1 Send MAIL first
 }
 
 TEST_F(SessionMessageTest, AChunkOfUnknownLengthEndsTheConversation) {
-  for (const char* arguments : {"", "x", "-1", "3 FIRST", "3LAST", "99999999999999999999999 LAST", "3 LAST x"}) {
+  const std::string long_line = "BDAT " + std::string(5000, ' ') + "4";
+  for (const std::string& line :
+       {std::string("BDAT\r\n"), std::string("BDAT x\r\n"), std::string("BDAT -1\r\n"), std::string("BDAT 3 FIRST\r\n"),
+        std::string("BDAT 3LAST\r\n"), std::string("BDAT 99999999999999999999999 LAST\r\n"),
+        std::string("BDAT 3 LAST x\r\n"), std::string("BDAT 4\n"), std::string("bdat\t4\r\n"), std::string("BDAT4\r\n"),
+        std::string("BDAT 4\r\r\n"), std::string("BDAT 4\0\r\n", 9), long_line, long_line + "\r\n"}) {
     connection_.closed = false;
     Open(Kind::kSmtp);
     Envelope();
-    const std::string reply = Talk("BDAT " + std::string(arguments) + "\r\nRSET\r\n");
-    EXPECT_TRUE(reply.starts_with("501 5.5.4 ")) << arguments;
-    EXPECT_EQ(Lines(reply, "\r\n").size(), 2u) << reply;
-    EXPECT_TRUE(connection_.closed) << arguments;
+    const std::string reply = Talk(line + "RSET\r\n");
+    EXPECT_TRUE(reply.starts_with("50")) << line << reply;
+    EXPECT_EQ(Lines(reply, "\r\n").size(), 2u) << line << reply;
+    EXPECT_TRUE(reply.ends_with("421 4.7.0 Cannot tell where the chunk ends\r\n")) << line << reply;
+    EXPECT_TRUE(connection_.closed) << line;
   }
+}
+
+// What is announced counts, also where it decodes to less: here lines that end with CRCRLF.
+TEST_F(SessionMessageTest, ChunksBeyondTheLimitAreTooBigHoweverTheyDecode) {
+  options_.message_bytes_max = 300;
+  Open(Kind::kSmtp);
+  std::string chunk;
+  for (int i = 0; i < 50; ++i) chunk += "\r\r\n";
+  Envelope();
+  EXPECT_TRUE(Talk("BDAT 150\r\n" + chunk).starts_with("250 "));
+  EXPECT_TRUE(Talk("BDAT 150 LAST\r\n" + chunk).starts_with("250 "));
+  Envelope();
+  EXPECT_TRUE(Talk("BDAT 150\r\n" + chunk).starts_with("250 "));
+  EXPECT_TRUE(Talk("BDAT 151 LAST\r\n" + chunk + "x").starts_with("552 5.3.4 "));
+  Envelope();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(Talk("BDAT 150\r\n" + std::string(150, '\r')).starts_with("250 "));
+  }
+  EXPECT_TRUE(Talk("BDAT 1\r\n\r").starts_with("552 5.3.4 "));
+  EXPECT_EQ(service_.letters.size(), 1u);
 }
 
 TEST_F(SessionMessageTest, RsetInTheMiddleOfChunks) {
@@ -392,10 +428,34 @@ TEST_F(SessionMessageTest, TheClientGoesAwayAtAnyByte) {
       EXPECT_EQ(connection_.sends, 0) << n;
       if (!destroy) session_->OnBytes("NOOP\r\n");
       EXPECT_EQ(connection_.sends, 0) << n;
-      session_.reset();
-      EXPECT_EQ(limits_.connections(), 0u);
     }
   }
+}
+
+// As TheClientGoesAwayAtAnyByte, but it waits for its answers.
+TEST_F(SessionMessageTest, TheClientEndsItsSendingAtAnyByte) {
+  for (size_t n = 0; n <= kStory.size(); ++n) {
+    for (const bool one_read : {false, true}) {
+      connection_ = {};
+      service_.letters.clear();
+      Open(Kind::kSmtp, false);
+      for (size_t i = 0; i < n; i += one_read ? n : 1) session_->OnBytes(kStory.substr(i, one_read ? n : 1));
+      EXPECT_TRUE(session_->OnInputEnd());
+      service_.RunPosted();
+      EXPECT_TRUE(connection_.closed) << n;
+      EXPECT_EQ(service_.open, 0) << n;
+      const std::string_view said = kStory.substr(0, n);
+      const std::vector<std::string> lines = Lines(connection_.sent, "\r\n");
+      size_t stored = 0;
+      for (const std::string& line : lines) stored += line.starts_with("250 2.0.0 Stored") ? 1 : 0;
+      const size_t whole = (said.find("\r\n.\r\n") != std::string_view::npos ? 1u : 0u) +
+                           (said.find("LAST\r\nc") != std::string_view::npos ? 1u : 0u);
+      EXPECT_EQ(stored, whole) << n;
+      EXPECT_EQ(service_.letters.size(), whole) << n;
+      session_.reset();
+    }
+  }
+  EXPECT_TRUE(connection_.sent.ends_with("250 2.0.0 Ok\r\n")) << "NOOP behind the last message";
 }
 
 TEST_F(SessionMessageTest, TheDaemonStopsAtAnyByte) {

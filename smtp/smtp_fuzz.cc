@@ -31,12 +31,12 @@ struct Outcome {
 Outcome Converse(uint8_t settings, uint8_t cuts, std::string_view stream) {
   FakeService service;
   FakeConnection connection;
-  SmtpLimits limits{LimitOptions{}};
+  SmtpLimits limits;
   auto options = std::make_shared<SessionOptions>();
   options->kind = (settings & 1) != 0 ? Kind::kSmtp : Kind::kLmtp;
   if ((settings & 2) != 0) options->message_bytes_max = 300;
   if ((settings & 4) != 0) options->line_bytes_max = 40;
-  if ((settings & 8) != 0) service.results["bob@example.test"] = absl::UnavailableError("");
+  if ((settings & 8) != 0) service.result = absl::UnavailableError("");
   if ((settings & 16) != 0) options->received_max = 1;
   if ((settings & 32) != 0) connection.on_this_host = true;
   const bool tls = (settings & 64) != 0;

@@ -5,8 +5,9 @@
 
 Clients deliver through LMTP and SMTP of both nodes, and append, flag, copy, move and expunge over IMAP at both. Every
 letter has an id in its header X-Id, and for each id the test knows in which states it may be: an acknowledged change
-leaves one, a change whose reply never came leaves both. After each kill and restart the load pauses, the link comes to
-rest, and then
+leaves one, a change whose reply never came leaves both. A kill counts only if enough was acknowledged since the one
+before (--least); else there was no load, and it is repeated. After each kill and restart the load pauses, the link comes
+to rest, and then
 
   - both nodes' account digests are equal,
   - every id is in exactly one place and with flags that the test holds possible, read over IMAP from both nodes,
@@ -14,12 +15,14 @@ rest, and then
 
 Every 20th time (--compare-every) and at the end both nodes are stopped as well, and three trees are equal file by file
 and row by row, as trees.py says: each node's own, and what `gemel replay` makes of its journal in an empty directory;
-and one node's and the other's. A line of a sanitizer in a node's log fails the test too.
+and one node's and the other's. A line of a sanitizer in a node's log fails the test too, and so does a load that tested
+less than it seems: many refused answers, or a kind of action that was never acknowledged.
 
 The seed is printed and can be given again; it fixes victims, moments and operations, as far as the machine lets it.
 """
 
 import argparse
+import collections
 import imaplib
 import json
 import os
@@ -39,6 +42,9 @@ from pair import Pair, letter, run
 MAILBOXES = ["INBOX", "Archive", "Work"]
 COPIES = "Copies"  # takes copies and keeps them; nothing else happens there
 GONE = None
+# Of all answers. Those are right while the peer is away, and a load of them tests nothing.
+REFUSED_PERCENT_MAX = 5
+ACTIONS = {"lmtp", "smtp", "append", "flag", "unflag", "copy", "move", "mark deleted", "expunge"}
 KEEP_PER_ACCOUNT = 300  # more settled letters than this are expunged, so that looking at all of them stays quick
 Lost = (OSError, smtplib.SMTPServerDisconnected, imaplib.IMAP4.abort)
 
@@ -57,17 +63,28 @@ class Model:
         self.validity = {}  # (account, mailbox) -> uidvalidity
         self.copies = {}   # (account, id) -> [least, most] in COPIES
         self.counts = {"acknowledged": 0, "unknown": 0, "refused": 0}
+        self.acknowledged = collections.Counter()  # by action
 
-    def new(self, account, letter_id, state):
+    def count(self, action, kind):
+        """With the lock held."""
+        self.counts[kind] += 1
+        self.acknowledged[action] += kind == "acknowledged"
+
+    def refused(self, action):
+        """Before anything of a change was sent."""
+        with self.lock:
+            self.count(action, "refused")
+
+    def new(self, action, account, letter_id, state):
         with self.lock:
             self.states.setdefault(account, {})[letter_id] = {(GONE, frozenset())}
-        return self.change(account, letter_id, lambda _: state)
+        return self.change(action, account, letter_id, lambda _: state)
 
-    def change(self, account, letter_id, effect):
+    def change(self, action, account, letter_id, effect):
         """To be called with the outcome: "acknowledged", "unknown" or "refused"."""
         def outcome(kind):
             with self.lock:
-                self.counts[kind] += 1
+                self.count(action, kind)
                 states = self.states[account][letter_id]
                 changed = {effect(state) for state in states}
                 if kind == "acknowledged":
@@ -80,7 +97,7 @@ class Model:
         """To be called with the outcome of a COPY."""
         def outcome(kind):
             with self.lock:
-                self.counts[kind] += 1
+                self.count("copy", kind)
                 bounds = self.copies.setdefault((account, letter_id), [0, 0])
                 bounds[0] += kind == "acknowledged"
                 bounds[1] += kind != "refused"
@@ -157,20 +174,21 @@ class Load:
         accounts = rng.sample(self.pair.accounts, rng.choice([1, 1, 1, 2]))  # two share one body
         letter_id = self.new_id(rng)
         key = (node.name, index % 2)
+        action = "lmtp" if index % 2 else "smtp"
         try:
             client = session.get(key)
             if not client:
                 client = session[key] = node.lmtp_client() if index % 2 else node.smtp_client()
                 client.ehlo()
-            client.mail("sender@demo.example.test")
-            for account in accounts:
-                code, _ = client.rcpt(account)
+            for command, argument in [("mail", "sender@demo.example.test")] + [("rcpt", account) for account in accounts]:
+                code, _ = getattr(client, command)(argument)
                 if code == 421:  # it is going down
                     session.pop(key, None)
                     return
                 if code >= 500:
-                    raise Wrong(f"RCPT answered {code}")
+                    raise Wrong(f"{command} answered {code}")
                 if code != 250:  # not now
+                    self.model.refused(action)
                     client.rset()
                     return
         except Wrong:
@@ -178,7 +196,7 @@ class Load:
         except (Lost + (smtplib.SMTPException,)):
             session.pop(key, None)
             return
-        outcomes = [self.model.new(account, letter_id, ("INBOX", frozenset())) for account in accounts]
+        outcomes = [self.model.new(action, account, letter_id, ("INBOX", frozenset())) for account in accounts]
         try:
             replies = [client.data(self.text(letter_id, rng))]
             if index % 2:  # LMTP answers for each recipient
@@ -244,7 +262,7 @@ class Load:
         letter_id = self.new_id(rng)
         flags = frozenset(rng.sample(["\\Seen", "\\Flagged"], rng.randrange(3)))
         mailbox = rng.choice(MAILBOXES)
-        outcome = self.model.new(account, letter_id, (mailbox, flags))
+        outcome = self.model.new("append", account, letter_id, (mailbox, flags))
         self.told([outcome], lambda: client.append(mailbox, "(" + " ".join(flags) + ")", None,
                                                    self.text(letter_id, rng).encode()))
 
@@ -269,7 +287,8 @@ class Load:
         if not picked:
             return
         edit = (lambda s: (s[0], s[1] | {flag})) if sign == "+" else (lambda s: (s[0], s[1] - {flag}))
-        outcomes = [self.model.change(account, i, edit) for i in picked.values()]
+        action = "flag" if sign == "+" else "unflag"
+        outcomes = [self.model.change(action, account, i, edit) for i in picked.values()]
         self.told(outcomes, lambda: client.uid("STORE", ",".join(picked), sign + "FLAGS", f"({flag})"))
 
     def change_unflag(self, rng, account, client):
@@ -287,7 +306,7 @@ class Load:
         to = rng.choice([m for m in MAILBOXES if m != mailbox])
         if not picked:
             return
-        outcomes = [self.model.change(account, i, lambda s: (to, s[1]) if s[0] == mailbox else s)
+        outcomes = [self.model.change("move", account, i, lambda s: (to, s[1]) if s[0] == mailbox else s)
                     for i in picked.values()]
         self.told(outcomes, lambda: client.uid("MOVE", ",".join(picked), to))
 
@@ -295,10 +314,11 @@ class Load:
         _, picked = self.some_letters(rng, account, client, 3)
         if not picked:
             return
-        deleted = [self.model.change(account, i, lambda s: (s[0], s[1] | {"\\Deleted"})) for i in picked.values()]
+        deleted = [self.model.change("mark deleted", account, i, lambda s: (s[0], s[1] | {"\\Deleted"}))
+                   for i in picked.values()]
         if self.told(deleted, lambda: client.uid("STORE", ",".join(picked), "+FLAGS", "(\\Deleted)")) != "OK":
             return
-        gone = [self.model.change(account, i, lambda s: (GONE, frozenset())) for i in picked.values()]
+        gone = [self.model.change("expunge", account, i, lambda s: (GONE, frozenset())) for i in picked.values()]
         self.told(gone, lambda: client.uid("EXPUNGE", ",".join(picked)))
 
 
@@ -421,6 +441,17 @@ def compare(pair):
     pair.wait_quiet(120)
 
 
+def check_load(load, model):
+    """What has been tested: every action, and hardly anything was refused."""
+    load.resume()
+    harness.wait_until(lambda: load.failure or ACTIONS <= set(+model.acknowledged), 60,
+                       f"every kind of action is acknowledged: {dict(model.acknowledged)}")
+    load.pause()
+    answers = sum(model.counts.values())
+    if model.counts["refused"] * 100 > answers * REFUSED_PERCENT_MAX:
+        raise Wrong(f"{model.counts['refused']} of {answers} answers were refusals: the load tests too little")
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--kills", type=int, default=200)
@@ -429,6 +460,8 @@ def main():
     arguments.add_argument("--stop-every", type=int, default=10, help="every so many kills SIGTERM instead of SIGKILL")
     arguments.add_argument("--compare-every", type=int, default=20,
                            help="every so many kills the trees are compared with a replay")
+    arguments.add_argument("--least", type=int, default=20,
+                           help="a kill counts if so many changes were acknowledged since the one before")
     arguments.add_argument("--bin", help="where gemel and gemeld are")
     arguments.add_argument("--keep", action="store_true", help="leave the directory there")
     options = arguments.parse_args()
@@ -448,28 +481,39 @@ def main():
             client.must("create", COPIES)
             client.logout()
         load = Load(pair, model, options.seed)
-        for kill in range(1, options.kills + 1):
+        kill = void = before = 0
+        while kill < options.kills:
             load.resume()
             time.sleep(rng.uniform(0.02, 0.8))
             victim = rng.choice(pair.nodes)
-            victim.kill(harness.signal.SIGTERM if kill % options.stop_every == 0 else harness.signal.SIGKILL)
+            acknowledged = model.counts["acknowledged"]
+            counts = acknowledged - before >= options.least
+            before = acknowledged
+            kill += counts
+            void += not counts
+            if void > 5 + options.kills:
+                raise Wrong(f"{void} kills are void: fewer than {options.least} changes were acknowledged before each")
+            stopped = (kill + void) % options.stop_every == 0
+            victim.kill(harness.signal.SIGTERM if stopped else harness.signal.SIGKILL)
             time.sleep(rng.choice([0, 0, rng.uniform(0, 0.5)]))
             victim.start()
             time.sleep(rng.uniform(0, 0.4))
             load.pause()
             check(pair, model)
-            if kill % options.compare_every == 0 or kill == options.kills:
+            if counts and (kill % options.compare_every == 0 or kill == options.kills):
                 compare(pair)
                 compared += 1
-            if kill % 10 == 0 or sys.stdout.isatty():
-                print(f"{kill} kills, {model.counts['acknowledged']} changes acknowledged, {model.counts['unknown']} "
+            if counts and kill % 10 == 0 or sys.stdout.isatty():
+                print(f"{kill} kills, {void} void, {model.counts['acknowledged']} changes acknowledged, {model.counts['unknown']} "
                       f"unknown, {model.counts['refused']} refused, {time.monotonic() - begun:.0f} s",
                       end="\r" if sys.stdout.isatty() and kill % 10 else "\n", flush=True)
+        check_load(load, model)
+        check(pair, model)
         load.stop = True
         load.resume()
         keep = options.keep
-        print(f"good: {options.kills} kills, {model.counts['acknowledged']} acknowledged changes, none lost, "
-              f"none doubled; {compared} times both trees were equal to one another and to their replays")
+        print(f"good: {options.kills} kills, {void} void, {model.counts['acknowledged']} acknowledged changes, none lost, "
+              f"none doubled, {model.counts['refused']} refused; {compared} times both trees were equal to one another and to their replays")
         return 0
     except (Wrong, AssertionError, OSError) as error:
         print(f"\nWRONG (seed {options.seed}): {error}\nThe nodes' directories stay in {pair.directory}")

@@ -5,6 +5,7 @@ import imaplib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import smtplib
@@ -93,6 +94,26 @@ class AdminConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+class Notified:
+    """What systemd would hear of one daemon."""
+
+    def __init__(self, path):
+        self.path, self.heard = path, []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.socket.setblocking(False)
+
+    def __contains__(self, line):
+        try:
+            while True:
+                self.heard += self.socket.recv(4096).decode().splitlines()
+        except BlockingIOError:
+            return line in self.heard
+
+    def wait_for(self, line, seconds=60):
+        wait_until(lambda: line in self, seconds, f"{line} on the notify socket; heard {self.heard}")
+
+
 class Node:
     def __init__(self, description):
         self.description = description
@@ -102,8 +123,9 @@ class Node:
         self.process = None  # where we started it; the first one is the demo's
 
     def kill(self, how=signal.SIGKILL, seconds=30):
-        """Ends the process and waits until it is gone."""
-        os.kill(self.pid, how)
+        """Ends the process and waits until it is gone. Its exit status, if we started it."""
+        if not self.process or self.process.poll() is None:
+            os.kill(self.pid, how)
         if self.process:
             code = self.process.wait(seconds)
             self.process = None
@@ -112,10 +134,10 @@ class Node:
         wait_until(lambda: not alive(self.pid), seconds, f"end of process {self.pid}")
         return None
 
-    def start(self, seconds=60):
+    def start(self, seconds=60, environment=None):
         log = open(self.log, "ab")
-        self.process = subprocess.Popen(self.description["start"].split(), stdout=log, stderr=log,
-                                        start_new_session=True)
+        self.process = subprocess.Popen(shlex.split(self.description["start"]), stdout=log, stderr=log,
+                                        start_new_session=True, env={**os.environ, **(environment or {})})
         log.close()
         self.pid = self.process.pid
 
@@ -192,9 +214,11 @@ class Imap(imaplib.IMAP4):
 
 
 def alive(pid):
+    """Also while only its first thread has ended: the others still hold its files and locks."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+            ended = stat.read().rsplit(")", 1)[1].split()[0] in "ZX"
+        return not ended or len(os.listdir(f"/proc/{pid}/task")) > 1
     except OSError:
         return False
 
@@ -217,16 +241,18 @@ class Pair:
         self.a, self.b = self.nodes
 
     def stop(self, keep=False):
-        codes = [node.kill(signal.SIGTERM) for node in self.nodes if node.process]
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
-        self.process.stdout.close()
+        try:
+            codes = [node.kill(signal.SIGTERM) for node in self.nodes if node.process]
+        finally:  # whatever happened: a demo that stays holds on to its ports and to our output
+            self.process.send_signal(signal.SIGTERM)
+            code = self.process.wait(60)
+            self.process.stdout.close()
         found = [line for node in self.nodes for line in node.findings()]
         if not keep and not found:
             shutil.rmtree(self.directory)
-        if found or any(codes):
-            raise AssertionError(f"nodes ended with {codes}: " + "\n".join(found))
-        return code
+        # The demo's own status says how the nodes ended that it had started.
+        if found or any(codes) or code:
+            raise AssertionError(f"nodes ended with {codes}, the demo with {code}: " + "\n".join(found))
 
     def restart(self, change=None):
         """Stops both nodes, lets `change()` do something meanwhile, and starts them again."""

@@ -98,6 +98,16 @@ class BadDay(unittest.TestCase):
         return pair, letters
 
 
+class Away(BadDay):
+    def test_the_log_names_the_policy_that_is_in_force(self):
+        pair, letters = self.start(1, delivery={"ack_policy": "local"})
+        pair.b.kill()
+        wait_until(lambda: " peer_away policy=local" in log_of(pair.a), 20, "a logs that b is away")
+        self.assertEqual(letters.send(pair.a, pair.accounts[0]), 250)
+        pair.b.start()
+        letters.check()
+
+
 class CutLink(BadDay):
     def cut_and_heal(self, mode):
         pair, letters = self.start()

@@ -16,7 +16,7 @@ import tempfile
 import time
 import unittest
 
-from pair import PASSWORD, SOURCE, Pair, host_port, letter, run, wait_until
+from pair import BIN, PASSWORD, SOURCE, Pair, host_port, letter, run, wait_until
 
 pair = None
 
@@ -71,16 +71,16 @@ class SmtpSource(unittest.TestCase):
 
 @needs("swaks")
 class Swaks(unittest.TestCase):
+    @unittest.skipUnless(subprocess.run(["perl", "-MNet::SSLeay", "-e", "1"], capture_output=True,
+                                        check=False).returncode == 0,
+                         "swaks has no TLS: libnet-ssleay-perl is not installed")
     def test_smtp_with_starttls_lmtp_and_a_refused_recipient(self):
         for node in pair.nodes:
             subject = f"swaks at {node.name}"
             host, port = host_port(node.smtp)
-            # swaks speaks TLS where Perl does (libnet-ssleay-perl).
-            tls = subprocess.run(["perl", "-MNet::SSLeay", "-e", "1"], capture_output=True, check=False).returncode == 0
-            text = run("swaks", "--server", host, "--port", str(port), *(["--tls"] if tls else []), "--to",
-                       pair.accounts[2], "--from", "swaks@demo.example.test", "--header", f"Subject: {subject}")
-            if tls:
-                self.assertRegex(text, r"TLS started with cipher TLSv1\.3")
+            text = run("swaks", "--server", host, "--port", str(port), "--tls", "--to", pair.accounts[2], "--from",
+                       "swaks@demo.example.test", "--header", f"Subject: {subject}")
+            self.assertRegex(text, r"TLS started with cipher TLSv1\.3")
             host, port = host_port(node.lmtp)
             run("swaks", "--server", host, "--port", str(port), "--protocol", "LMTP", "--to", pair.accounts[2],
                 "--from", "swaks@demo.example.test", "--header", f"Subject: {subject}")
@@ -190,7 +190,7 @@ class Mbsync(unittest.TestCase):
 
 
 def on_terminal(command, home, seconds=60):
-    """Runs a full-screen program on a terminal of its own, until it ends."""
+    """Runs a full-screen program on a terminal of its own, until it ends. What it showed."""
     master, slave = pty.openpty()
     process = subprocess.Popen(command, env={**os.environ, "HOME": home, "TERM": "xterm"}, stdin=slave, stdout=slave,
                                stderr=slave, start_new_session=True)
@@ -211,6 +211,15 @@ def on_terminal(command, home, seconds=60):
         process.kill()
         process.wait()
         os.close(master)
+    return shown
+
+
+@unittest.skipUnless(os.path.exists(os.path.join(BIN, "gemel-perf")), "gemel-perf is not built")
+class LoadGenerator(unittest.TestCase):
+    def test_a_mix_shows_how_far_it_is(self):
+        shown = on_terminal([os.path.join(BIN, "gemel-perf"), "mix", pair.a.imap, "--clients", "2", "--accounts", "1",
+                             "--seconds", "1"], "/")  # appends to the INBOX of user0
+        self.assertRegex(shown, rb"\d+ commands, \d+/s, [01] of 1 s")
 
 
 @needs("mutt")
@@ -407,6 +416,9 @@ class EximAsRelay(unittest.TestCase):
         except KeyError:
             run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "--user-group",
                 "Debian-exim")
+            # And the group with it; not before the last process of it has ended.
+            self.addCleanup(wait_until, lambda: run("userdel", "Debian-exim", check=False).returncode == 0, 20,
+                            "the user Debian-exim is removed")
             self.owner = pwd.getpwnam("Debian-exim")
         for name in ("spool", "log"):
             os.mkdir(f"{self.directory}/{name}", 0o750)

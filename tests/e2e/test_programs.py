@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -105,6 +106,20 @@ class ExitStatus(unittest.TestCase):
             again = run(GEMEL, "--config", config, "init", check=False)
             self.assertEqual(again.returncode, 1)
             self.assertIn("is a node already", again.stdout)
+
+    def test_a_port_that_is_taken_leaves_no_trace_in_the_journal(self):
+        with tempfile.TemporaryDirectory() as directory, socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            config = os.path.join(directory, "gemeld.toml")
+            with open(config, "w") as file:
+                file.write(f'[node]\nadmin_socket = "{directory}/admin"\ndata_directory = "{directory}/data"\n'
+                           f'[link]\nlisten = ["127.0.0.1:{taken.getsockname()[1]}"]\n')
+            self.assertEqual(run(GEMEL, "--config", config, "init", check=False).returncode, 0)
+            done = run(GEMELD, "--config", config, check=False)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn(f":{taken.getsockname()[1]}", done.stdout)
+            self.assertFalse(os.path.exists(f"{directory}/data/journal"))
 
     def test_two_daemons_on_one_directory(self):
         done = run(GEMELD, "--config", pair.a.config, check=False)
@@ -274,7 +289,64 @@ class Daemon(unittest.TestCase):
             self.assertNotIn("secret-wrong-password", text)
 
 
+class Fail2ban(unittest.TestCase):
+    def test_the_documented_filter_matches_what_is_logged(self):
+        with open(os.path.join(SOURCE, "docs", "operator.md")) as file:
+            expression = re.search(r"^ +failregex = (.*)$", file.read(), re.M).group(1)
+        self.assertEqual(expression.count("<ADDR>"), 1)
+        expression = re.compile(expression.replace("<ADDR>", r"(?P<addr>[0-9A-Fa-f.:]+)"))
+        users = [pair.accounts[0], 'x" rip=192.0.2.1 session=1', "x rip=192.0.2.1 session=1"]
+        with open(pair.b.log) as log:
+            log.seek(0, os.SEEK_END)
+            for user in users:
+                quoted = user.replace('"', '\\"')
+                with socket.create_connection(host_port(pair.b.imap), 30, ("127.0.0.3", 0)) as client:
+                    client.sendall(f'a LOGIN "{quoted}" "wrong"\r\n'.encode())
+                    answer = b""
+                    while b"\na " not in answer:
+                        answer += client.recv(4096)
+                self.assertIn(b"\na NO ", answer)
+            lines = [line.rstrip("\n") for line in log if "imap_login_failed" in line]
+        self.assertEqual(len(lines), len(users), lines)
+        for line in lines:
+            found = expression.search(line)
+            self.assertTrue(found, line)
+            self.assertEqual(found.group("addr"), "127.0.0.3", line)  # the client's, whatever it calls itself
+        self.assertIsNone(expression.search("2026-11-24T01:20:30.103Z info imap_login user=a rip=192.0.2.7 session=1"))
+
+
+class Install(unittest.TestCase):
+    """A second installation is an upgrade: it leaves the administrator's configuration alone."""
+
+    def test_an_upgrade_keeps_the_configuration(self):
+        built = os.path.join(BIN, os.pardir, "programs")
+        if not (shutil.which("cmake") and os.path.exists(built + "/cmake_install.cmake")):
+            self.skipTest("not a build directory")
+        with tempfile.TemporaryDirectory() as root:
+            def install():
+                return run("cmake", "--install", built, "--prefix", "/usr", env={**os.environ, "DESTDIR": root})
+            install()
+            found = [path for path in (root + "/etc/gemel/gemeld.toml", root + "/usr/etc/gemel/gemeld.toml")
+                     if os.path.exists(path)]  # as the build was configured
+            self.assertEqual(len(found), 1)
+            with open(found[0], "a") as file:
+                file.write("# ours\n")
+            os.remove(root + "/usr/share/gemel/gemeld.toml")
+            self.assertIn("Kept: " + found[0], install())
+            with open(found[0]) as file:
+                self.assertTrue(file.read().endswith("# ours\n"))
+            with open(root + "/usr/share/gemel/gemeld.toml") as file:
+                self.assertEqual(file.read(), run(GEMEL, "check-config", "--example"))
+
+
 class Documents(unittest.TestCase):
+    def test_systemd_gives_a_start_all_time_and_a_stop_enough(self):
+        for unit in ("gemeld.service", "gemeld@.service"):
+            with open(os.path.join(SOURCE, "packaging", unit)) as file:
+                text = file.read()
+            self.assertIn("\nTimeoutStartSec=infinity\n", text)
+            self.assertGreater(int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.M).group(1)), 10)
+
     def test_example_configuration_is_what_the_program_says(self):
         with open(os.path.join(SOURCE, "packaging", "gemeld.toml")) as file:
             self.assertEqual(file.read(), run(GEMEL, "check-config", "--example"))
