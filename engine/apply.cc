@@ -34,6 +34,13 @@ struct Step {
     message.keywords = mailbox.Intern(names);
     return mailbox.KeywordNames(message.keywords);
   }
+  // Two messages were given one UID, by a home that lacked some of its own records: the one that is there keeps it.
+  bool IsTaken(const Mailbox& mailbox, Uid uid, const Dot& by) {
+    const Message* other = mailbox.Find(uid);
+    if (other == nullptr || other->dot == by) return false;
+    effects.taken.emplace_back(mailbox.id, uid);
+    return true;
+  }
   void TookUid(Mailbox& mailbox, Uid uid) { mailbox.uid_next = std::max(mailbox.uid_next, uid + 1); }
   void Vanish(Mailbox& mailbox, Uid uid, ModSeq modseq) {
     mailbox.vanished.push_back({uid, modseq});
@@ -56,7 +63,8 @@ void On(Step& step, const Deliver& deliver) {
   message.crlf_bytes = deliver.crlf_bytes;
   message.flags = deliver.flags;
   Mailbox* mailbox = deliver.order ? step.state.Find(deliver.order->mailbox) : nullptr;
-  if (mailbox == nullptr) {  // not ordered yet, or its mailbox was deleted in the meantime: the home places it
+  // Not ordered yet, its mailbox was deleted in the meantime, or its UID is another's: the home places it.
+  if (mailbox == nullptr || step.IsTaken(*mailbox, deliver.order->uid, step.dot)) {
     const MailboxId& wanted = deliver.order ? deliver.order->mailbox : deliver.wanted;
     maildir::Unplaced unplaced{message, wanted, deliver.keywords};
     step.state.unplaced.emplace(step.dot, unplaced);
@@ -81,6 +89,7 @@ void On(Step& step, const journal::Place& place) {
     const auto found = step.state.unplaced.find(placed.message);
     if (found == step.state.unplaced.end()) continue;
     if (mailbox == nullptr) continue;  // deleted between the home's Place and now: the home places it anew
+    if (step.IsTaken(*mailbox, placed.uid, placed.message)) continue;
     Message message = found->second.message;
     message.uid = placed.uid;
     message.modseq = place.modseq;
@@ -158,6 +167,7 @@ void On(Step& step, const journal::Copy& copy) {
   }
   const Message* source = from->Find(copy.source);
   if (source == nullptr) return;  // the others of the command are copied all the same, as with MOVE
+  if (step.IsTaken(*to, copy.order.uid, step.dot)) return;
   const Uid old_uid = source->uid;
   Message message = *source;
   message.dot = step.dot;  // the copy is a message of its own; it shares the GUID
@@ -182,7 +192,7 @@ void On(Step& step, const journal::Move& move) {
   }
   for (const journal::PlacedMessage& placed : move.messages) {
     const Message* source = from->Find(placed.message);
-    if (source == nullptr) continue;
+    if (source == nullptr || step.IsTaken(*to, placed.uid, placed.message)) continue;
     const Uid old_uid = source->uid;
     Message message = *source;
     message.uid = placed.uid;

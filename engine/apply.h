@@ -27,7 +27,9 @@ struct Effects {
   std::vector<MailboxId> deleted_mailboxes;
   std::vector<std::pair<Uid, Uid>> copied;  // of Copy and Move: (old, new); of Deliver: (0, new)
   uint32_t uid_validity = 0;                // of the mailbox that `copied` went to
-  bool applied = true;                      // false: it had no effect (name taken, mailbox gone ...)
+  // UIDs that another message had already, so that the record left its own message where it was.
+  std::vector<std::pair<MailboxId, Uid>> taken;
+  bool applied = true;  // false: it had no effect (name taken, mailbox gone ...)
 
   void Event(const MailboxId& mailbox, EventKind kind, Uid uid, ModSeq modseq);
 };

@@ -137,6 +137,11 @@ void NodeImpl::Authenticator::Failed(const LoginAttempt& attempt, Line& line, Do
 }
 
 void NodeImpl::Authenticate(LoginAttempt attempt, std::function<void(absl::StatusOr<Authenticated>)> done) {
+  if (!pulling_back_.empty() && directory_.FindName(attempt.user) == nullptr) {
+    return PostSafely([done = std::move(done)] {
+      done(absl::UnavailableError("this server fetches its records from the other one; try again"));
+    });
+  }
   authenticator_->Begin(std::move(attempt), std::move(done));
 }
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <map>
 #include <optional>
-#include <set>
 #include <sstream>
 #include <variant>
 
@@ -376,12 +376,15 @@ class Reader {
       ErrorAt(std::max(LineOf(&Config::tls_certificate), LineOf(&Config::tls_key)),
               "[tls] certificate and key must be given together, or neither");
     }
-    std::set<std::string> seen;
-    for (const auto* list : {&config_.link_listen, &config_.smtp_listen, &config_.lmtp_listen, &config_.imap_listen,
-                             &config_.imaps_listen}) {
-      for (const std::string& address : *list) {
-        if (address.ends_with(":0") || seen.insert(address).second) continue;
-        ErrorAt(0, fmt::format("{} stands in two listeners; each needs an address of its own", address));
+    std::map<std::string, uint32_t> seen;  // with the line
+    for (const auto list : {&Config::link_listen, &Config::smtp_listen, &Config::lmtp_listen, &Config::imap_listen,
+                            &Config::imaps_listen}) {
+      for (const std::string& address : config_.*list) {
+        if (address.ends_with(":0")) continue;
+        const auto [first, is_new] = seen.emplace(address, LineOf(list));
+        if (is_new) continue;
+        ErrorAt(std::max(first->second, LineOf(list)),
+                fmt::format("{} stands in two listeners; each needs an address of its own", address));
       }
     }
   }

@@ -63,7 +63,8 @@ TEST(Config, ValuesThatContradictOneAnotherAreRefused) {
   EXPECT_THAT(ErrorOf("[link]\nheartbeat = \"2s\"\n"),
               HasSubstr("g.toml:2: [link] peer_timeout (3s) must be at least twice"));
   EXPECT_THAT(ErrorOf("[tls]\nkey = \"/k\"\n"), HasSubstr("given together"));
-  EXPECT_THAT(ErrorOf("[smtp]\nlisten = [\"127.0.0.1:24\"]\n"), HasSubstr("127.0.0.1:24 stands in two listeners"));
+  EXPECT_THAT(ErrorOf("[smtp]\nlisten = [\"127.0.0.1:24\"]\n"),
+              HasSubstr("g.toml:2: 127.0.0.1:24 stands in two listeners"));
 }
 
 TEST(Config, EveryMistakeIsReported) {

@@ -51,6 +51,8 @@ struct Pong {
 struct Goodbye {
   std::string reason;
 };
+// The reason after which nobody waits for the one that gives it.
+inline constexpr char kJournalFailed[] = "this node's journal failed";
 // One part of a message's file, to restore what was lost on one side. Each part is asked for.
 struct BodyRequest {
   journal::AccountId account;

@@ -25,6 +25,7 @@ LinkSession::LinkSession(NodeImpl& node, Connection& connection) : node_(node), 
 LinkSession::~LinkSession() { CloseOnce("the connection is gone"); }
 
 void LinkSession::OnConnected() {
+  if (node_.failed_) return Drop(kJournalFailed);
   connection_.SetIdleTimeout(node_.options_.peer_timeout_ms);
   Hello hello = node_.MakeHello();
   acked_ = hello.held;  // what becomes durable from here on is told by acks
@@ -48,13 +49,15 @@ void LinkSession::CloseOnce(const std::string& why) {
   node_.LinkDown(*this, why);
 }
 
-void LinkSession::OnTimeout() { Drop("nothing was heard for too long"); }
+void LinkSession::OnTimeout() {
+  if (!paused_) Drop("nothing was heard for too long");
+}
 void LinkSession::OnClosed() { CloseOnce("the peer closed the connection"); }
 // The node ends the link itself, when what clients were promised has its acknowledgements.
 void LinkSession::OnShutdown() {}
 
 void LinkSession::OnBytes(std::string_view bytes) {
-  node_.PeerHeard();
+  if (exchanged_) node_.PeerHeard();
   decoder_.Feed(bytes);
   while (!closed_) {
     absl::StatusOr<std::optional<LinkMessage>> message = decoder_.Next();
@@ -72,6 +75,7 @@ void LinkSession::OnBytes(std::string_view bytes) {
 
 void LinkSession::On(Hello hello) {
   if (exchanged_) return Drop("a second hello");
+  if (node_.failed_) return Drop(kJournalFailed);
   if (absl::Status status = node_.CheckHello(hello); !status.ok()) {
     node_.AddProblem("link_refused",
                      {"error", std::string(status.message()), "see the operator's page, \"Link refused\""});
@@ -86,6 +90,7 @@ void LinkSession::On(Hello hello) {
   node_.LinkUp(*this, peer_);
   in_.Begin(OfBoth(peer_.held), node_.journal_->held(), std::nullopt, node_.BootMillis());
   SendAck(node_.journal_->held());
+  PauseIfBehind();  // what a link before this one brought may still be waiting
   ShipSome();
 }
 
@@ -173,7 +178,20 @@ void LinkSession::SendAck(const journal::VectorClock& held) {
   acked_ = held;
   in_.Note(held, node_.BootMillis());
   if (!ack.held.empty()) Send(ack);
-  if (node_.journal_->pending_bytes() <= kUnwrittenBytesMax / 2) connection_.ResumeReading();
+  ResumeIfWritten();
+}
+
+void LinkSession::PauseIfBehind() {
+  if (paused_ || node_.journal_->pending_bytes() <= kUnwrittenBytesMax) return;
+  paused_ = true;
+  connection_.PauseReading();
+}
+
+void LinkSession::ResumeIfWritten() {
+  if (!paused_ || node_.journal_->pending_bytes() > kUnwrittenBytesMax / 2) return;
+  paused_ = false;
+  connection_.SetIdleTimeout(node_.options_.peer_timeout_ms);  // from now on
+  connection_.ResumeReading();
 }
 
 void LinkSession::SendPing() {
@@ -187,7 +205,7 @@ void LinkSession::On(FrameMessage frame) {
   in_.AddBytes(frame.shipped.size());
   node_.journal_->AppendReceived(std::move(frame.shipped));
   node_.ScheduleCommit();
-  if (node_.journal_->pending_bytes() > kUnwrittenBytesMax) connection_.PauseReading();
+  PauseIfBehind();
 }
 
 void LinkSession::On(Ack ack) {
@@ -200,15 +218,18 @@ void LinkSession::On(Ping ping) {
     node_.peer_disk_full_ = ping.disk_full;
     Log(journal::LogLevel::kWarning, ping.disk_full ? "peer_disk_full" : "peer_disk_has_room", {});
   }
-  if (!node_.failed_) Send(Pong{ping.id});
+  Send(Pong{ping.id});
 }
 
+// Has served already, by arriving: a peer whose own heartbeat is slower than this node's patience is heard all the
+// same.
 void LinkSession::On(Pong) {}
 
 void LinkSession::On(Goodbye goodbye) {
   Log(journal::LogLevel::kWarning, "link_goodbye", {{"reason", goodbye.reason}});
   connection_.CloseAfterSending();
   CloseOnce(goodbye.reason);
+  if (goodbye.reason == kJournalFailed) node_.PeerFailed();
 }
 
 void LinkSession::On(BodyRequest request) { Send(node_.LocalBodyPart(request)); }

@@ -36,7 +36,7 @@ class LinkSession final : public ProtocolSession {
   // Ends the connection with a Goodbye; the node is told by LinkDown.
   void Drop(const std::string& why);
 
-  bool exchanged() const { return exchanged_; }
+  bool paused() const { return paused_; }
   bool caught_up() const { return caught_up_; }
   const Hello& peer() const { return peer_; }
   std::optional<CatchUpStatus> CatchUpOut() const;
@@ -54,6 +54,8 @@ class LinkSession final : public ProtocolSession {
   void On(BodyPart part);
   void ShipSome();  // catch-up: the next piece from the disk, while the peer keeps pace
   void ResumeWhenDrained();
+  void PauseIfBehind();
+  void ResumeIfWritten();
   void CloseOnce(const std::string& why);
   journal::VectorClock OfBoth(const journal::VectorClock& clock) const;  // what concerns the two nodes of the pair
   uint64_t BytesToSend() const;
@@ -66,6 +68,7 @@ class LinkSession final : public ProtocolSession {
   bool caught_up_ = false;  // all that was durable here has been sent; frames are shipped as they become durable
   bool closed_ = false;
   bool waiting_for_drain_ = false;
+  bool paused_ = false;  // reads nothing until this node's disk has what was received
   std::unique_ptr<journal::ShipCursor> cursor_;
   journal::VectorClock sent_;   // what the peer has or was sent
   journal::VectorClock acked_;  // what this node told the peer that it holds

@@ -131,7 +131,8 @@ class Node : public Service {
   virtual std::unique_ptr<ProtocolSession> AcceptLink(Connection& connection) = 0;
   virtual absl::Status CheckProxy(const ProxyHello& hello) const = 0;  // home, generation, account (decision 13)
 
-  // Pairing: called when `gemel pair` has exchanged keys. The node writes PeerSet, and Paired(2) when the link is up.
+  // Pairing: called when `gemel pair` has exchanged keys, and node/identity.json names the peer. The node at place 0
+  // writes Paired(2) when the link is up.
   virtual void SetPeer(PeerIdentity peer) = 0;
 
   // Replicated settings (engine/directory.h). `done` after they are as durable as an acknowledgement.

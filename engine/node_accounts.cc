@@ -245,16 +245,33 @@ void NodeImpl::AfterApplied(LiveAccount& live) {
 
 void NodeImpl::OpenAccount(const AccountId& id, AccountListener& listener,
                            std::function<void(absl::StatusOr<std::unique_ptr<AccountSession>>)> done) {
-  if (starting_) {  // nothing is shown before the peer was asked what it knows
-    when_started_.push_back([this, id, &listener, done = std::move(done)] { OpenAccount(id, listener, done); });
-    return;
-  }
-  PostSafely([this, id, &listener, done = std::move(done)] {
+  TryOpen({id, &listener, std::move(done), BootMillis()});
+}
+
+bool NodeImpl::MustHold(const Account& account) const {
+  // Of its last changes, which clients may have seen, nobody knows yet whether the peer has them.
+  if (waiting_again_.contains(account.id)) return true;
+  // The link has just broken, and nobody knows yet whether the home is away. So no session is read-only while the peer
+  // counts, and needs to be closed when the link is back.
+  return peer_counts_ && link_ == nullptr && !Orders(account);
+}
+
+void NodeImpl::TryHeldOpens() {
+  for (HeldOpen& open : std::exchange(held_opens_, {})) TryOpen(std::move(open));
+}
+
+void NodeImpl::TryOpen(HeldOpen open) {
+  PostSafely([this, open = std::move(open)] {
+    const auto& [id, listener, done, since_ms] = open;
+    if (stopping_ || failed_) return done(absl::UnavailableError("this server is going down"));
     const Account* account = directory_.Find(id);
+    if (starting_ || (account != nullptr && MustHold(*account))) {
+      if (BootMillis() - since_ms < kClientWaitMs) return held_opens_.push_back(open);
+      return done(absl::UnavailableError("the mailbox cannot be shown before the other server is back; try again"));
+    }
     if (account == nullptr || !account->enabled.value) {
       return done(absl::PermissionDeniedError("the account does not exist or is disabled"));
     }
-    if (stopping_ || failed_) return done(absl::UnavailableError("this server is going down"));
     LiveAccount* live = Live(id);
     if (live == nullptr) return done(absl::UnavailableError("the mailbox cannot be opened for the moment"));
     const bool ours = Orders(*account);
@@ -264,12 +281,12 @@ void NodeImpl::OpenAccount(const AccountId& id, AccountListener& listener,
     if (live->state.Find(InboxOf(id)) == nullptr) {
       if (!ours) return done(absl::UnavailableError("the mailbox is not here yet; try again in a moment"));
       // A new account: its mailboxes are on their way.
-      live->waiting_for_inbox.push_back([this, id, &listener, done] { OpenAccount(id, listener, done); });
+      live->waiting_for_inbox.push_back([this, open] { TryOpen(open); });
       AfterApplied(*live);
       return;
     }
     LookForStrangers(id);
-    done(std::make_unique<AccountSessionImpl>(*this, *live, listener, !ours));
+    done(std::make_unique<AccountSessionImpl>(*this, *live, *listener, !ours));
   });
 }
 

@@ -229,6 +229,7 @@ void NodeImpl::VerifyLater(const AccountId& id, const absl::Status& why) {
 void NodeImpl::VerifyWaiting() {
   const bool waits = starting_ || (!own_.frames.empty() && own_.frames.front().frame->origin != origin_);
   if (waits || waiting_again_.empty()) return;
+  SolveProblem("not_shown");
   VerifyFiles(std::exchange(waiting_again_, {}), [this](const std::map<AccountId, absl::Status>& failed) {
     for (const auto& [id, status] : failed) VerifyLater(id, status);
   });

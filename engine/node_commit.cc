@@ -148,6 +148,13 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
   if (idle) commit_running_ = false;
   for (const absl::Status& status : rejected) {
     Log(journal::LogLevel::kError, "frame_rejected", {{"error", std::string(status.message())}});
+    AddProblem("frame_rejected",
+               {"error",
+                absl::StrCat("a frame of the other server does not fit here, so the link ends: ",
+                             std::string(status.message())),
+                absl::IsInvalidArgument(status)
+                    ? "give both servers the same [journal] segment_size, the greater one, and restart them"
+                    : "run `gemel journal verify` on both; see the operator's page, \"Link refused\""});
     if (link_ != nullptr) link_->Drop(absl::StrCat("a frame was refused: ", std::string(status.message())));
   }
   if (!committed.ok()) {
@@ -173,8 +180,8 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std
     committed_end_ = std::max(committed_end_, one.end);
     if (!own_node) NoteHlc(*one.frame);
   }
+  if (link_ != nullptr) link_->SendAck(journal_->held());  // also of nothing: it may read on
   if (!committed->empty()) {
-    if (link_ != nullptr) link_->SendAck(journal_->held());
     if (!pulling_back_.empty()) FinishStarting();
     ApplyAll();
   }
@@ -238,7 +245,7 @@ void NodeImpl::Fail(const absl::Status& status) {
   AddProblem("journal_failed",
              {"error", absl::StrCat("the journal cannot be written: ", std::string(status.message())),
               "check the disk, then restart gemeld; until then nothing is acknowledged here, use the other node"});
-  if (link_ != nullptr) link_->Drop("this node's journal failed");
+  if (link_ != nullptr) link_->Drop(kJournalFailed);
   for (PendingOperation& operation : operations_) {
     if (!operation.done) continue;
     PostSafely([done = std::move(operation.done)] {
@@ -312,6 +319,7 @@ void NodeImpl::ApplyAll() {
 
   for (auto& [id, effects] : pass.accounts) {
     LiveAccount* live = LiveIfLoaded(id);
+    if (!effects.taken.empty()) NoteTaken(*live, effects.taken);
     for (AccountSessionImpl* session : live->sessions) session->Tell(effects);
     for (const MailboxId& gone : effects.deleted_mailboxes) recent_from_.erase(gone);
   }
@@ -321,6 +329,19 @@ void NodeImpl::ApplyAll() {
   if (!waiting_again_.empty() && !replaying_) PostSafely([this] { VerifyWaiting(); });
   // Replies last, each as a step of its own: its session may do anything.
   for (std::function<void()>& callback : pass.callbacks) PostSafely(std::move(callback));
+}
+
+void NodeImpl::NoteTaken(const LiveAccount& live, const std::vector<std::pair<MailboxId, Uid>>& taken) {
+  for (const auto& [mailbox, uid] : taken) {
+    Log(journal::LogLevel::kError, "uid_given_twice",
+        {{"account", live.state.name}, {"mailbox", mailbox.hex()}, {"uid", uid}});
+  }
+  AddProblem(absl::StrCat("uid:", live.state.name),
+             {"error",
+              absl::StrCat(live.state.name, " has ", taken.size(),
+                           " messages whose UID another message has: they keep the place that they had, or get a new "
+                           "one, and the two servers may show them differently"),
+              "report it; compare `gemel replay --dry-run --json` of both. A restart takes this notice away"});
 }
 
 void NodeImpl::ApplyFront(ApplyQueue& queue, Pass& pass) {

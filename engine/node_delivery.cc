@@ -312,6 +312,7 @@ absl::Status NodeImpl::AcceptingMail() const {
   if (failed_) return absl::UnavailableError("the journal cannot be written; use the other server");
   if (stopping_) return absl::UnavailableError("this server is going down");
   if (directory_.generation() == nullptr) return absl::UnavailableError("this server has not met its peer yet");
+  if (!pulling_back_.empty()) return absl::UnavailableError("this server fetches its records from the other one");
   if (disk_full_) return absl::ResourceExhaustedError("the disk is full");
   if (peer_disk_full_) return absl::ResourceExhaustedError("the disk of the other server is full");
   if (options_.ack_policy == AckPolicy::kPairRequired && identity_.peer && !peer_counts_ && !starting_) {

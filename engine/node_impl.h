@@ -86,6 +86,19 @@ struct ApplyQueue {
   std::vector<Grouped> group;
 };
 
+// How long a client waits when the peer goes away in the middle (under pair-required), or a disk is full, or its
+// account cannot be opened yet.
+inline constexpr uint64_t kClientWaitMs = 20'000;
+inline constexpr uint64_t kDialBackoffMsMin = 100;
+
+// A client that waits until its account may be opened (MustHold).
+struct HeldOpen {
+  AccountId account;
+  AccountListener* listener = nullptr;
+  std::function<void(absl::StatusOr<std::unique_ptr<AccountSession>>)> done;
+  uint64_t since_ms = 0;  // BootMillis
+};
+
 // A command or delivery of ours that waits until its records are applied.
 struct PendingOperation {
   journal::Seq first = 0, last = 0;
@@ -173,6 +186,9 @@ class NodeImpl final : public Node {
   void NoteGiven(LiveAccount& live, const journal::Record& record);  // counters from an own record not applied yet
   void AfterApplied(LiveAccount& live);                              // what the home owes: built-in mailboxes, Places
   void CloseSessions(const AccountId& account, std::string_view reason);
+  bool MustHold(const Account& account) const;  // nobody may open it yet, and that will change soon
+  void TryOpen(HeldOpen open);                  // soon; holds it if need be
+  void TryHeldOpens();
   void EvictIdle();
   journal::Guid NewGuid();
   MailboxId NewMailboxId();
@@ -186,12 +202,18 @@ class NodeImpl final : public Node {
   Hello MakeHello() const;
   void OnAck(const journal::VectorClock& held);
   void OnCaughtUp(LinkSession& link);
-  void PeerHeard() { last_heard_ms_ = BootMillis(); }
+  void PeerHeard() { last_heard_ms_ = BootMillis(); }  // by a link whose hellos agree: nothing else is a contact
+  void PeerFailed();                                   // it says that its journal has
+  void TickLink();
   void UpdatePeerCounts();
+  void LosePeer(Problem problem);  // acknowledgements do not wait for it any more
+  uint64_t LackingAtPeer() const;  // own records that are durable here and not there, as far as this node knows
   bool Confirmed(const journal::Frame& frame) const;  // as durable as an acknowledgement promises
   uint64_t Unprotected() const;                       // applied here, not durable at the peer
   void FinishStarting();
   std::string JournalDirectory() const { return options_.data_directory + "/journal"; }
+  // There while own records are pulled back, so that a restart does not forget it.
+  std::string PullingBackFile() const { return options_.data_directory + "/node/pulling_back"; }
 
   // ---- upkeep (node_upkeep.cc) ----
   void Tick();
@@ -292,7 +314,7 @@ class NodeImpl final : public Node {
   bool stopping_ = false;
   // Until the peer was asked or found to be away, nothing is shown: it may know more than this node.
   bool starting_ = true;
-  std::vector<std::function<void()>> when_started_;
+  std::vector<HeldOpen> held_opens_;
   std::vector<Dot> pulling_back_;  // own records that only the peer has
   bool replaying_ = false;
   // Of ours, shown to clients before this start, or on both disks once (closed): never un-happens.
@@ -323,10 +345,12 @@ class NodeImpl final : public Node {
   journal::Origin peer_origin_;  // the incarnation that was linked last
   LinkSession* link_ = nullptr;  // exchanged hellos; owned by its connection
   bool dial_running_ = false;
-  uint64_t dial_backoff_ms_ = 100;
+  uint64_t dial_backoff_ms_ = kDialBackoffMsMin;  // grows until a link lasts
   TimerId dial_timer_ = 0;
   journal::VectorClock peer_held_;              // durable there, as far as this node knows
   uint64_t last_heard_ms_ = 0;                  // 0: never
+  uint64_t link_up_ms_ = 0;                     // when this link's hellos agreed
+  uint64_t acked_ms_ = 0;                       // the last time that the peer got on, or lacked nothing
   bool peer_counts_ = false;                    // acknowledgements wait for the peer
   std::optional<int64_t> unprotected_since_s_;  // the peer lacks something that was acknowledged
 
@@ -362,6 +386,7 @@ class NodeImpl final : public Node {
  private:
   struct Pass;  // one run of ApplyAll (node_commit.cc)
   void ApplyFront(ApplyQueue& queue, Pass& pass);
+  void NoteTaken(const LiveAccount& live, const std::vector<std::pair<MailboxId, Uid>>& taken);
   void NoteApplied(const journal::Frame& frame, bool own_node);
   void RaiseApplied(const journal::Origin& origin, journal::Seq seq);
   journal::VectorClock FrameClock() const;
@@ -374,8 +399,8 @@ class NodeImpl final : public Node {
   absl::Status OpenJournalAndStore();
   absl::Status ReplayTail();
   void NoteWaiting();
-  void BeginFirstGeneration();
   void SweepSome();
+  void StartAlone();
 };
 
 }  // namespace gemel::engine

@@ -15,6 +15,9 @@ using journal::Record;
 // Generations: 1 is a node alone, 2 the pair (decision 10).
 constexpr journal::Generation kFirstPaired = 2;
 constexpr uint64_t kDialBackoffMsMax = 2000;
+constexpr char kPullingBack[] =
+    "Records of this node are being fetched back from its peer. While this file is here gemeld waits for the peer.\n"
+    "If the peer is lost for good, remove it with gemeld stopped: the node then starts with what it has.\n";
 // The peer counts again for the ack policy when what it lacks is about this small: more than what is under way at full
 // load, and sent within a second.
 constexpr uint64_t kSmallBacklogRecords = 2048;
@@ -116,9 +119,10 @@ void NodeImpl::LinkUp(LinkSession& link, const Hello& hello) {
   // A new connection of the same peer: the old one is dead and nobody has noticed yet.
   if (link_ != nullptr) link_->Drop("replaced by a newer connection");
   link_ = &link;
-  dial_backoff_ms_ = 100;
+  link_up_ms_ = BootMillis();
+  PeerHeard();
   SolveProblem("link_refused");
-  SolveProblem("peer_away");
+  SolveProblem("pulling_back");
   peer_origin_ = {hello.node, hello.incarnation};
   peer_held_ = hello.held;  // what it was believed to hold before is forgotten
   Log(journal::LogLevel::kInfo, "link_up",
@@ -136,6 +140,10 @@ void NodeImpl::LinkUp(LinkSession& link, const Hello& hello) {
     starting_ = true;
     Log(journal::LogLevel::kWarning, "pulling_back",
         {{"why", "the peer knows more of this node's records than its own disk: it was restored, or its disk lied"}});
+    absl::Status noted = env_.disk.ReplaceDurably(PullingBackFile(), kPullingBack);
+    if (!noted.ok()) {
+      Log(journal::LogLevel::kError, "pulling_back_not_noted", {{"error", std::string(noted.message())}});
+    }
   }
   FinishStarting();
   ApplyAll();
@@ -147,23 +155,24 @@ void NodeImpl::FinishStarting() {
   std::erase_if(pulling_back_, [&held](const Dot& dot) { return held.Covers(dot); });
   if (!starting_ || !pulling_back_.empty()) return;
   starting_ = false;
+  SolveProblem("pulling_back");
+  env_.disk.Remove(PullingBackFile()).IgnoreError();  // mostly it is not there
   UpdatePeerCounts();
   ApplyAll();
   for (const auto& [id, account] : directory_.accounts()) {
     // What was released to this node and never taken is taken now.
     if (Orders(account) || (account.releasing && account.releasing_to == place())) sweep_.push_back(id);
   }
-  for (auto& step : std::exchange(when_started_, {})) PostSafely(std::move(step));
+  PostSafely([this] { VerifyWaiting(); });
+  TryHeldOpens();
 }
 
 void NodeImpl::LinkDown(LinkSession& link, const std::string& why) {
   const bool was_link = link_ == &link;
-  if (was_link) {
-    link_ = nullptr;
-    peer_disk_full_ = false;  // who is away is not waited for
-  }
+  if (was_link) link_ = nullptr;
   if (stopping_) return;
   if (was_link) {
+    PostSafely([this] { UpdatePeerCounts(); });
     Log(journal::LogLevel::kWarning, "link_down", {{"why", why}});
     while (!fetches_.empty()) {
       EndFetch(Dot(fetches_.begin()->first), absl::UnavailableError("the link to the peer is down"));
@@ -180,42 +189,74 @@ void NodeImpl::LinkDown(LinkSession& link, const std::string& why) {
   DialSoon(dial_backoff_ms_);
 }
 
+// By the heartbeat.
+void NodeImpl::TickLink() {
+  if (link_ != nullptr) {
+    if (link_->paused()) PeerHeard();  // it is this node that does not listen
+    link_->SendPing();
+    link_->LogProgress();
+    if (BootMillis() - link_up_ms_ >= options_.peer_timeout_ms) {  // it lasts
+      dial_backoff_ms_ = kDialBackoffMsMin;
+      SolveProblem("frame_rejected");
+    }
+  }
+  UpdatePeerCounts();
+  DialSoon(dial_backoff_ms_);
+}
+
 void NodeImpl::OnCaughtUp(LinkSession& link) {
+  SolveProblem("catch_up");
   if (link_ == &link) UpdatePeerCounts();
 }
 
 void NodeImpl::OnAck(const journal::VectorClock& held) {
+  for (const auto& [origin, seq] : held.entries()) {
+    if (origin.node == identity_.node && seq > peer_held_.Get(origin)) acked_ms_ = BootMillis();
+  }
   peer_held_.Merge(held);
   if (!peer_counts_) UpdatePeerCounts();
   if (unprotected_since_s_ && Unprotected() == 0) unprotected_since_s_ = std::nullopt;
   ApplyAll();
 }
 
-void NodeImpl::UpdatePeerCounts() {
-  if (!identity_.peer) return;
-  const bool up = link_ != nullptr && link_->caught_up();
-  if (peer_counts_) {
-    const bool lost = link_ == nullptr && BootMillis() - last_heard_ms_ >= options_.peer_timeout_ms;
-    if (!lost) return;
-    peer_counts_ = false;
-    AddProblem("peer_away", {"error",
-                             "the other server is away; new mail lies on this disk only, and mailboxes whose home is "
-                             "there can only be read",
-                             "bring it back; nothing else needs to be done"});
-    Log(journal::LogLevel::kWarning, "peer_away", {{"policy", NameOf(options_.ack_policy)}});
-    ApplyAll();
-    return;
-  }
-  if (!up || starting_) return;
+uint64_t NodeImpl::LackingAtPeer() const {
   uint64_t lacking = 0;
   const journal::VectorClock held = journal_->held();
   for (const auto& [origin, seq] : held.entries()) {
     if (origin.node == identity_.node) lacking += seq - std::min(seq, peer_held_.Get(origin));
   }
-  if (lacking > kSmallBacklogRecords) return;
+  return lacking;
+}
+
+// The peer is away when nothing was heard of it for peer_timeout; and, where the link is down, when it has taken
+// nothing for so long of what waits for it: a link that comes up and breaks again at once is none. (A peer whose disk
+// is full takes nothing either, and is waited for.)
+void NodeImpl::UpdatePeerCounts() {
+  if (!identity_.peer) return;
+  const uint64_t now = BootMillis();
+  const uint64_t lacking = LackingAtPeer();
+  if (lacking == 0) acked_ms_ = now;
+  if (link_ == nullptr) {
+    const bool silent = now - last_heard_ms_ >= options_.peer_timeout_ms;
+    const bool stuck = !peer_disk_full_ && now - acked_ms_ >= options_.peer_timeout_ms;
+    if (silent || stuck) {
+      LosePeer({"error",
+                silent ? "the other server is away; new mail lies on this disk only, and mailboxes whose home is there "
+                         "can only be read"
+                       : "the link to the other server breaks again and again; new mail lies on this disk only, and "
+                         "mailboxes whose home is there can only be read",
+                silent ? "bring it back; nothing else needs to be done"
+                       : "see the problems of both servers, and `link_down` and `link_goodbye` in their logs"});
+    }
+    return;
+  }
+  if (peer_counts_ || starting_ || !link_->caught_up() || lacking > kSmallBacklogRecords) return;
+  if (lacking > 0 && acked_ms_ < link_up_ms_) return;  // it has not taken anything yet
   peer_counts_ = true;
+  SolveProblem("peer_away");
   Log(journal::LogLevel::kInfo, "peer_counts", {{"lacking", absl::StrCat(lacking)}});
-  for (auto& [id, live] : live_) {  // read-only sessions may write again after a reconnect
+  // Read-only sessions may write again after a reconnect. From here on none is opened: MustHold.
+  for (auto& [id, live] : live_) {
     const Account* account = directory_.Find(id);
     if (account != nullptr && !Orders(*account))
       CloseSessions(id, "the mailbox can be written again; please reconnect");
@@ -234,6 +275,22 @@ void NodeImpl::UpdatePeerCounts() {
     records.push_back({AccountId{}, 0, false, std::move(paired)});
     Create(std::move(records), nullptr);
   }
+}
+
+void NodeImpl::LosePeer(Problem problem) {
+  peer_disk_full_ = false;  // who is away is not waited for
+  if (!std::exchange(peer_counts_, false)) return;
+  Log(journal::LogLevel::kWarning, "peer_away", {{"policy", NameOf(options_.ack_policy)}, {"why", problem.what}});
+  AddProblem("peer_away", std::move(problem));
+  ApplyAll();
+}
+
+void NodeImpl::PeerFailed() {
+  if (link_ != nullptr) return;  // it was started anew meanwhile
+  LosePeer({"error",
+            "the journal of the other server cannot be written; new mail lies on this disk only, and mailboxes whose "
+            "home is there can only be read",
+            "mend that server; its own problems say how"});
 }
 
 void NodeImpl::SetPeer(PeerIdentity peer) {

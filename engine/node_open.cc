@@ -16,6 +16,9 @@ using journal::Log;
 using journal::Record;
 
 constexpr uint64_t kStopPollMs = 10;
+// Half of the least segment_size that the configuration takes: the peer's segments may be smaller than this node's, and
+// a frame must fit them.
+constexpr size_t kFrameBytesMax = 512 * 1024;
 constexpr uint64_t kReplayProgressMs = 5000;
 
 }  // namespace
@@ -99,6 +102,7 @@ absl::Status NodeImpl::OpenJournalAndStore() {
   journal_options.zstd_level = options_.zstd_level;
   journal_options.segment_bytes = options_.segment_bytes;
   journal_options.durable_floor = store_->last_checkpoint().position;
+  journal_options.frame_bytes_max = kFrameBytesMax;
   journal::Recovered recovered;
   absl::StatusOr<std::unique_ptr<journal::Journal>> journal = journal::Journal::Open(disk, journal_options, &recovered);
   if (!journal.ok()) return journal.status();
@@ -265,8 +269,10 @@ absl::StatusOr<AccountState> NodeImpl::CatchUp(AccountState state, journal::Posi
 }
 
 void NodeImpl::Start() {
-  last_heard_ms_ = BootMillis();
+  last_heard_ms_ = acked_ms_ = BootMillis();
   starting_ = identity_.peer.has_value();
+  // The peer says which: until then, one that there is not.
+  if (starting_ && env_.disk.Stat(PullingBackFile()).ok()) pulling_back_ = {Dot{{identity_.node, 0}, 1}};
   if (!starting_) {
     starting_ = true;
     FinishStarting();

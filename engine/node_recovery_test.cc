@@ -60,7 +60,7 @@ class RecoveryTest : public NodeTest {
 // The other end of node 0's link, played by the test.
 class PlayedPeer {
  public:
-  explicit PlayedPeer(testing::TestPair& pair) : connection_(pair.loop) {
+  explicit PlayedPeer(testing::TestPair& pair) : connection_(pair.loop, pair.wire) {
     connection_.session = pair.nodes[0]->AcceptLink(connection_);
     connection_.session->OnConnected();
     Hello hello = Next<Hello>().value_or(Hello());

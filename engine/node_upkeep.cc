@@ -17,9 +17,8 @@ using journal::Record;
 constexpr size_t kStoreItemsAtOnce = 256;
 constexpr uint64_t kStoreRetryMs = 1000;
 constexpr size_t kSweepAtOnce = 16;
-// How long a client waits when the peer goes away in the middle (under pair-required), or a disk is full.
-constexpr uint64_t kClientWaitMs = 20'000;
-// And when nobody knows why: a disk stands still. Long, as the letter may be stored all the same, and then comes twice.
+// How long a client waits when nobody knows why: a disk stands still. Long, as the letter may be stored all the same,
+// and then comes twice.
 constexpr uint64_t kStalledWaitMs = 120'000;
 // Of store_backlog_bytes_max, for one account that cannot be written (docs/operator.md, "Problems").
 constexpr size_t kParkedShare = 16;
@@ -33,22 +32,16 @@ void LogUidlist(const std::string& account, const absl::Status& status) {
 void NodeImpl::Tick() {
   if (failed_ && stopping_) return;
   const uint64_t now = BootMillis();
-  if (link_ != nullptr) {
-    link_->SendPing();
-    link_->LogProgress();
+  TickLink();
+  if (starting_ && link_ == nullptr) StartAlone();
+  if (!starting_ && !waiting_again_.empty()) {
+    AddProblem("not_shown", {"error",
+                             absl::StrCat(waiting_again_.size(),
+                                          " mailboxes are not shown: of their last changes, which clients may "
+                                          "have seen, nobody knows whether the other server has them"),
+                             "bring the other server back; nothing else needs to be done"});
   }
-  if (starting_ && link_ == nullptr && now - started_ms_ >= options_.peer_timeout_ms && !replaying_) {
-    Log(LogLevel::kWarning, "starting_without_peer", {{"waited_ms", now - started_ms_}});
-    AddProblem("peer_away",
-               {"error",
-                "the other server was not reached at the start; new mail lies on this disk only, and mailboxes "
-                "whose home is there can only be read",
-                "bring it back; nothing else needs to be done"});
-    pulling_back_.clear();
-    FinishStarting();
-  }
-  UpdatePeerCounts();
-  DialSoon(dial_backoff_ms_);
+  TryHeldOpens();
   if (now - last_full_check_ms_ >= 1000) {
     last_full_check_ms_ = now;
     if (absl::StatusOr<uint64_t> free = env_.disk.FreeBytes(options_.data_directory); free.ok()) free_bytes_ = *free;
@@ -109,6 +102,28 @@ void NodeImpl::CloseFinished() {
   if (records.empty()) return;
   Log(LogLevel::kInfo, "incarnations_closed", {{"count", records.size()}});
   closing_ = Create(std::move(records), nullptr, /*grouped=*/false) != 0;
+}
+
+// The peer is not there. Where it was, and knows more of this node's records, they are waited for however long it
+// takes: with half of them this node would give out UIDs that have a meaning already.
+void NodeImpl::StartAlone() {
+  if (!pulling_back_.empty()) {
+    AddProblem("pulling_back",
+               {"error",
+                "this server lacks records of its own that the other one has, and the link broke while they were "
+                "fetched; no mail is taken and nothing is shown here before it has them",
+                "bring the other server or the link back; nothing else needs to be done"});
+    return;
+  }
+  const uint64_t waited_ms = BootMillis() - started_ms_;
+  if (waited_ms < options_.peer_timeout_ms) return;
+  Log(LogLevel::kWarning, "starting_without_peer", {{"waited_ms", waited_ms}});
+  AddProblem("peer_away",
+             {"error",
+              "the other server was not reached at the start; new mail lies on this disk only, and mailboxes whose "
+              "home is there can only be read",
+              "bring it back; nothing else needs to be done"});
+  FinishStarting();
 }
 
 // Tick takes it back when there is room again.

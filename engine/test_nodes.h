@@ -51,7 +51,8 @@ class NodeTest : public ::testing::Test {
     std::filesystem::remove_all(root_);
   }
 
-  NodeOptions Options(int place) {
+  virtual journal::Disk& DiskOf(int) { return *disk_; }
+  virtual NodeOptions Options(int place) {
     NodeOptions options = options_;
     options.data_directory = root_ + "/" + std::to_string(place);
     options.host_name = "mx" + std::to_string(place) + ".example.test";
@@ -59,7 +60,7 @@ class NodeTest : public ::testing::Test {
     return options;
   }
   void Start(int place) {
-    const absl::Status status = pair_.Start(place, *disk_, Options(place));
+    const absl::Status status = pair_.Start(place, DiskOf(place), Options(place));
     ASSERT_TRUE(status.ok()) << status;
   }
   void StartPair() {

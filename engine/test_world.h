@@ -72,6 +72,7 @@ class TestLoop : public Loop {
     ++steps_run;
     return true;
   }
+  uint64_t now_ms() const { return clock_.now_ms; }
   size_t steps_run = 0;
   // Until `done`, at most `ms_max` of simulated time.
   bool RunUntil(const std::function<bool()>& done, uint64_t ms_max = 60'000) {
@@ -104,26 +105,55 @@ class TestWorkers : public Workers {
   TestLoop& loop_;
 };
 
-// One end of a connection between two sessions, or between a session and a test.
+// What lies between two TestConnections.
+struct TestWire {
+  uint64_t bytes_per_ms = 0;  // 0: as many as there are
+  bool stands_still = false;  // nothing arrives any more, and nobody is told
+};
+
+// One end of a connection between two sessions, or between a session and a test. As a socket's: what was sent waits, in
+// order, for the wire and for the other end to read; what was sent before the end arrives before the other hears of it.
 class TestConnection : public Connection {
  public:
-  explicit TestConnection(TestLoop& loop) : loop_(loop) {}
+  TestConnection(TestLoop& loop, const TestWire& wire) : loop_(loop), wire_(wire) {}
+  ~TestConnection() override {
+    session.reset();
+    if (other != nullptr) other->other = nullptr;
+  }
+  static void Join(TestConnection& a, TestConnection& b) {
+    a.other = &b;
+    b.other = &a;
+  }
 
   void Send(std::string bytes) override {
     if (closed) return;
     sent += bytes;
     if (other == nullptr) return;
-    loop_.Post([to = other, alive = std::weak_ptr<bool>(other->alive_), bytes = std::move(bytes)] {
-      if (!alive.expired() && !to->closed && to->session) to->session->OnBytes(bytes);
-    });
+    unsent_bytes_ += bytes.size();
+    unsent_bytes_max = std::max(unsent_bytes_max, unsent_bytes_);
+    queue_.push_back(std::move(bytes));
+    MoveSoon();
   }
-  size_t unsent_bytes() const override { return 0; }
-  void OnDrained(std::function<void()> then) override { loop_.Post(std::move(then)); }
-  void PauseReading() override {}
-  void ResumeReading() override {}
+  size_t unsent_bytes() const override { return unsent_bytes_; }
+  void OnDrained(std::function<void()> then) override {
+    drained_ = std::move(then);
+    TellDrained();
+  }
+  void PauseReading() override { paused = true; }
+  void ResumeReading() override {
+    paused = false;
+    if (other != nullptr) other->MoveSoon();
+  }
   void StartTls() override {}
-  void CloseAfterSending() override { CloseBoth(/*tell_this=*/false); }
-  void SetIdleTimeout(uint64_t) override {}
+  void CloseAfterSending() override {
+    if (std::exchange(closed, true)) return;
+    if (queue_.empty()) TellOther();
+  }
+  void SetIdleTimeout(uint64_t milliseconds) override {
+    idle_ms_ = milliseconds;
+    last_arrival_ms_ = loop_.now_ms();
+    if (idle_ms_ != 0) AwaitIdle(idle_ms_);
+  }
   void ProxyToHome(ProxyHello, std::string, std::function<void(absl::Status)> then) override {
     loop_.Post([then = std::move(then)] { then(absl::UnavailableError("no proxying in this test")); });
   }
@@ -134,32 +164,74 @@ class TestConnection : public Connection {
   bool loopback() const override { return true; }
   const std::string& session_id() const override { return address_; }
 
-  // The network fails: both ends hear of it.
-  void Cut() { CloseBoth(/*tell_this=*/true); }
+  // The next of what waits goes its way, where nothing holds it.
+  void MoveSoon() {
+    if (moving_ || queue_.empty() || other == nullptr || other->paused || wire_.stands_still) return;
+    moving_ = true;
+    auto step = [this, alive = std::weak_ptr<bool>(alive_)] {
+      if (!alive.expired()) Move();
+    };
+    if (wire_.bytes_per_ms == 0) return loop_.Post(std::move(step));
+    loop_.After(queue_.front().size() / wire_.bytes_per_ms, std::move(step));
+  }
+  bool finished() const { return closed && (queue_.empty() || other == nullptr || other->closed); }
 
   std::unique_ptr<ProtocolSession> session;
   TestConnection* other = nullptr;
   std::string sent;  // all that was ever sent
-  bool closed = false;
+  size_t unsent_bytes_max = 0;
+  bool paused = false;
+  bool closed = false;  // the session is not called any more
 
  private:
-  void CloseBoth(bool tell_this) {
-    if (closed) return;
-    closed = true;
-    if (tell_this) TellLater(this);
-    if (other != nullptr && !other->closed) {
-      other->closed = true;
-      TellLater(other);
-    }
+  void Move() {
+    moving_ = false;
+    if (queue_.empty() || other == nullptr || other->paused || wire_.stands_still) return;
+    const std::string bytes = std::move(queue_.front());
+    queue_.pop_front();
+    unsent_bytes_ -= bytes.size();
+    other->Arrived(bytes);
+    TellDrained();
+    if (closed && queue_.empty()) TellOther();
+    MoveSoon();
   }
-  void TellLater(TestConnection* connection) {
-    loop_.Post([connection, alive = std::weak_ptr<bool>(connection->alive_)] {
-      if (!alive.expired() && connection->session) connection->session->OnClosed();
+  void Arrived(std::string_view bytes) {
+    last_arrival_ms_ = loop_.now_ms();
+    if (!closed && session) session->OnBytes(bytes);
+  }
+  void TellDrained() {
+    if (drained_ && unsent_bytes_ < 64 * 1024) loop_.Post(std::exchange(drained_, nullptr));
+  }
+  void TellOther() {
+    if (other == nullptr || std::exchange(other->closed, true)) return;
+    loop_.Post([to = other, alive = std::weak_ptr<bool>(other->alive_)] {
+      if (!alive.expired() && to->session) to->session->OnClosed();
     });
+  }
+  void AwaitIdle(uint64_t ms) {
+    loop_.Cancel(idle_timer_);
+    idle_timer_ = loop_.After(ms, [this, alive = std::weak_ptr<bool>(alive_)] {
+      if (!alive.expired()) OnIdleTimer();
+    });
+  }
+  void OnIdleTimer() {
+    if (closed || idle_ms_ == 0) return;
+    if (loop_.now_ms() - last_arrival_ms_ >= idle_ms_) {
+      last_arrival_ms_ = loop_.now_ms();
+      if (session) session->OnTimeout();
+    }
+    if (!closed) AwaitIdle(last_arrival_ms_ + idle_ms_ - loop_.now_ms());
   }
 
   TestLoop& loop_;
+  const TestWire& wire_;
   const std::string address_ = "127.0.0.1";
+  std::deque<std::string> queue_;
+  size_t unsent_bytes_ = 0;
+  bool moving_ = false;
+  std::function<void()> drained_;
+  uint64_t idle_ms_ = 0, last_arrival_ms_ = 0;
+  TimerId idle_timer_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
@@ -203,6 +275,18 @@ class TestPair {
     nodes[place].reset();
   }
   void Cut() { connections_.clear(); }  // sessions that go tell their nodes
+  // The wire between the nodes, from now on.
+  void SetWire(TestWire to) {
+    wire = to;
+    for (const auto& each : connections_) each->MoveSoon();
+  }
+  // The end of the link that `place` holds; nullptr: there is none.
+  TestConnection* Link(int place) {
+    for (auto each = connections_.rbegin(); each != connections_.rend(); ++each) {
+      if ((*each)->session && !(*each)->closed && (each - connections_.rbegin()) % 2 == place) return each->get();
+    }
+    return nullptr;
+  }
   void SetReachable(bool reachable) {
     reachable_ = reachable;
     if (!reachable) Cut();
@@ -228,6 +312,8 @@ class TestPair {
   TestLoop loop;
   TestWorkers workers;
   TestRandom random;
+  TestWire wire;
+  int links_made = 0;
   Identity identities[2];
   std::unique_ptr<Node> nodes[2];
 
@@ -240,16 +326,17 @@ class TestPair {
       pair_.loop.Post([this, address, make = std::move(make), failed = std::move(failed)] {
         Node* target = pair_.nodes[address == "0" ? 0 : 1].get();
         if (!pair_.reachable_ || target == nullptr) return failed(absl::UnavailableError("connection refused"));
-        auto here = std::make_unique<TestConnection>(pair_.loop);
-        auto there = std::make_unique<TestConnection>(pair_.loop);
-        here->other = there.get();
-        there->other = here.get();
+        pair_.RemoveFinished();
+        ++pair_.links_made;
+        auto here = std::make_unique<TestConnection>(pair_.loop, pair_.wire);
+        auto there = std::make_unique<TestConnection>(pair_.loop, pair_.wire);
+        TestConnection::Join(*here, *there);
         here->session = make(*here);
         there->session = target->AcceptLink(*there);
         here->session->OnConnected();
         there->session->OnConnected();
-        pair_.connections_.push_back(std::move(here));
-        pair_.connections_.push_back(std::move(there));
+        pair_.connections_.push_back(std::move(here));   // Link counts from behind: that of place 0, which listens,
+        pair_.connections_.push_back(std::move(there));  // is the last
       });
     }
 
@@ -261,6 +348,18 @@ class TestPair {
     journal::ClusterId id;
     random.Fill(id.bytes.data(), id.bytes.size());
     return id;
+  }
+
+  // Links of which both ends are done.
+  void RemoveFinished() {
+    for (size_t i = 0; i < connections_.size();) {
+      const auto first = connections_.begin() + static_cast<ptrdiff_t>(i);
+      if (first[0]->finished() && first[1]->finished()) {
+        connections_.erase(first, first + 2);
+      } else {
+        i += 2;
+      }
+    }
   }
 
   TestNetwork network_;

@@ -311,6 +311,7 @@ TEST_F(AwayTest, AHomeThatGoesJustNow) {
 TEST_F(AwayTest, AnAccountWhoseHomeIsAwayCanBeRead) {
   Put("INBOX", kLetter);
   KillHome();
+  pair_.loop.RunFor(4000);  // until it counts as away: before that a login waits
   const auto client = NewClient(0);
   client->LogIn();
   EXPECT_THAT(client->Say("a SELECT INBOX\r\n"), HasSubstr("a OK [READ-ONLY]"));

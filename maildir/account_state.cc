@@ -146,19 +146,18 @@ std::vector<std::string> Mailbox::KeywordNames(KeywordSet set) const {
   return names;
 }
 
-void Mailbox::Insert(const Message& message) {
-  by_dot[message.dot] = message.uid;
-  if (messages.empty() || messages.back().uid < message.uid) {
-    messages.push_back(message);
-    return;
-  }
-  const auto it = LowerBound(messages, message.uid);
+bool Mailbox::Insert(const Message& message) {
+  const bool last = messages.empty() || messages.back().uid < message.uid;
+  const auto it = last ? messages.end() : LowerBound(messages, message.uid);
   if (it == messages.end() || it->uid != message.uid) {
     messages.insert(it, message);
-    return;
+  } else if (it->dot == message.dot) {
+    *it = message;
+  } else {
+    return false;
   }
-  if (it->dot != message.dot) by_dot.erase(it->dot);
-  *it = message;
+  by_dot[message.dot] = message.uid;
+  return true;
 }
 
 bool Mailbox::Remove(Uid uid) {

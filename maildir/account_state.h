@@ -74,8 +74,9 @@ struct Mailbox {
   KeywordSet Intern(const std::vector<std::string>& names);
   bool HasRoomFor(const std::vector<std::string>& names) const;  // within kMailboxKeywordsMax
   std::vector<std::string> KeywordNames(KeywordSet set) const;
-  // Keeps `messages` sorted and by_dot right. A UID that is there already is replaced.
-  void Insert(const Message& message);
+  // Keeps `messages` sorted and by_dot right. A message that is there under this UID is replaced. False, and nothing is
+  // done: the UID is another message's.
+  bool Insert(const Message& message);
   bool Remove(Uid uid);  // without leaving a Vanished
 };
 

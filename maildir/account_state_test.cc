@@ -28,12 +28,13 @@ TEST(Mailbox, StaysSortedWhateverTheOrder) {
   EXPECT_EQ(mailbox.Find(3)->dot.seq, 30u);
   EXPECT_EQ(mailbox.Find(Numbered(0, 90).dot)->uid, 9u);
   EXPECT_EQ(mailbox.Find(4), nullptr);
-  mailbox.Insert(Numbered(3, 77));  // another message under a UID replaces it
-  EXPECT_EQ(mailbox.Find(Numbered(0, 30).dot), nullptr);
-  EXPECT_EQ(mailbox.Find(Numbered(0, 77).dot)->uid, 3u);
+  EXPECT_FALSE(mailbox.Insert(Numbered(3, 77))) << "the UID is another message's";
+  EXPECT_EQ(mailbox.Find(Numbered(0, 77).dot), nullptr);
+  EXPECT_EQ(mailbox.Find(Numbered(0, 30).dot)->uid, 3u);
+  EXPECT_TRUE(mailbox.Insert(Numbered(3, 30)));
   EXPECT_TRUE(mailbox.Remove(3));
   EXPECT_FALSE(mailbox.Remove(3));
-  EXPECT_EQ(mailbox.Find(Numbered(0, 77).dot), nullptr);
+  EXPECT_EQ(mailbox.Find(Numbered(0, 30).dot), nullptr);
 }
 
 TEST(Mailbox, EqualKeywordSetsHaveEqualNumbers) {
