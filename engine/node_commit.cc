@@ -134,7 +134,8 @@ void NodeImpl::ScheduleCommit() {
     for (;;) {
       std::vector<absl::Status> rejected;
       absl::StatusOr<std::vector<Committed>> committed = journal->CommitOnce(&rejected);
-      const bool idle = !committed.ok() || committed->empty();
+      // Seen here and not by one more round, which would wake the loop for nothing.
+      const bool idle = !committed.ok() || committed->empty() || journal->pending_bytes() == 0;
       loop->Post([this, alive, committed = std::move(committed), rejected = std::move(rejected), idle]() mutable {
         if (!alive.expired()) OnCommitted(std::move(committed), std::move(rejected), idle);
       });
