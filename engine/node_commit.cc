@@ -137,14 +137,14 @@ void NodeImpl::ScheduleCommit() {
       // Seen here and not by one more round, which would wake the loop for nothing.
       const bool idle = !committed.ok() || committed->empty() || journal->pending_bytes() == 0;
       loop->Post([this, alive, committed = std::move(committed), rejected = std::move(rejected), idle]() mutable {
-        if (!alive.expired()) OnCommitted(std::move(committed), std::move(rejected), idle);
+        if (!alive.expired()) OnCommitted(std::move(committed), rejected, idle);
       });
       if (idle) return;
     }
   });
 }
 
-void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, std::vector<absl::Status> rejected,
+void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, const std::vector<absl::Status>& rejected,
                            bool idle) {
   if (idle) commit_running_ = false;
   for (const absl::Status& status : rejected) {
@@ -366,6 +366,7 @@ void NodeImpl::ApplyFront(ApplyQueue& queue, Pass& pass) {
 void NodeImpl::ApplyGroup(std::vector<ApplyQueue::Grouped>& group, Pass& pass) {
   pass.any = true;
   std::vector<GroupMember> members;
+  members.reserve(group.size());
   for (const ApplyQueue::Grouped& grouped : group) members.emplace_back(grouped.frame, grouped.index);
   const bool is_void = IsVoid(members, [this](const AccountId& id) -> const AccountState* {
     const LiveAccount* live = Live(id);

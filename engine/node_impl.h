@@ -163,7 +163,7 @@ class NodeImpl final : public Node {
   journal::Seq Create(std::vector<journal::Record> records, std::function<void(CommandResult)> done,
                       bool grouped = true);
   void ScheduleCommit();
-  void OnCommitted(absl::StatusOr<std::vector<journal::Committed>> committed, std::vector<absl::Status> rejected,
+  void OnCommitted(absl::StatusOr<std::vector<journal::Committed>> committed, const std::vector<absl::Status>& rejected,
                    bool idle);
   void ApplyAll();                           // what is confirmed by now
   void Mended(const journal::Frame& frame);  // a damaged frame was fetched again from the peer

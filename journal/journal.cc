@@ -20,16 +20,19 @@ constexpr size_t kChainsKept = 1024;
 
 // For pending_bytes: near enough to what encoding will give.
 size_t ApproximateBytes(const Record& record) {
-  constexpr size_t kOther = 100;
+  static constexpr size_t kOther = 100;
   if (const auto* chunk = std::get_if<BodyChunk>(&record.body)) return kOther + chunk->bytes.size();
   if (const auto* deliver = std::get_if<Deliver>(&record.body)) {
     return kOther + deliver->trace.size() + deliver->inline_body.size();
   }
-  constexpr size_t kDot = 4;  // they come in runs
+  static constexpr size_t kDot = 4;  // they come in runs
   return std::visit(
       [](const auto& body) {
-        if constexpr (requires { body.messages.size(); }) return kOther + kDot * body.messages.size();
-        return kOther;
+        if constexpr (requires { body.messages.size(); }) {
+          return kOther + kDot * body.messages.size();
+        } else {
+          return kOther;
+        }
       },
       record.body);
 }

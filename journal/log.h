@@ -21,7 +21,7 @@ class LogField {
   LogField(std::string_view key, bool value) : key_(key), value_(value ? "true" : "false") {}
   template <class T>
     requires(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>)
-  LogField(std::string_view key, T value) : key_(key), value_(digits_, 0) {
+  LogField(std::string_view key, T value) : key_(key) {
     const auto end = std::to_chars(digits_, digits_ + sizeof digits_, value).ptr;
     value_ = {digits_, static_cast<size_t>(end - digits_)};
   }
