@@ -71,6 +71,7 @@ class StoreSequencesTest : public StoreCrashTest {
   void Play(const std::vector<size_t>& operations) {
     CrashDisk disk;
     SqliteDiskVfs vfs(disk);
+    std::mt19937 random(7);  // outlives the store, whose end is observed, too
     model_ = StoreModel("ann@example.test", 1);
     history_ = {model_.state};
     crashes_.clear();
@@ -91,7 +92,6 @@ class StoreSequencesTest : public StoreCrashTest {
     model_.DeliverUnplaced(inbox, "waits\n");
     send();
     ASSERT_TRUE(store.Checkpoint().ok());
-    std::mt19937 random(7);
     disk.SetObserver([&](const std::string&) {
       crashes_.push_back({.disk = disk.ImageOfSynced(), .batches = model_.log.size()});
       crashes_.push_back({.disk = disk.ImageOfAll(), .batches = model_.log.size()});
