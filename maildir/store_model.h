@@ -64,7 +64,7 @@ class StoreModel {
     state.Find(id)->name = name;
     Touch(id);
   }
-  void Drop(const MailboxId& id) {
+  void Drop(MailboxId id) {
     while (!state.Find(id)->messages.empty()) Expunge(id, state.Find(id)->messages.front().uid);
     state.mailboxes.erase(id);
     Add(DropMailbox{.mailbox = id, .modseq = ++state.highest_modseq});
