@@ -59,12 +59,13 @@ journal::Hlc NodeImpl::NowHlc() {
 }
 
 // What this node makes is later than what it has seen, unless the peer's clock is too far ahead.
-void NodeImpl::NoteHlc(const Frame& frame) {
-  if (frame.records.empty()) return;
+void NodeImpl::NoteHlc(journal::Hlc time, bool own) {
   const journal::Hlc most = journal::HlcFromMillis(env_.clock.NowMillis() + kAheadMsMax);
-  const journal::Hlc time = frame.records.back().time;
-  last_hlc_ = std::max(last_hlc_, std::min(time, most));
-  if (time <= most || replaying_) return SolveProblem("peer_clock");
+  last_hlc_ = std::max(last_hlc_, own ? time : std::min(time, most));
+}
+
+void NodeImpl::CheckPeerClock(journal::Hlc time) {
+  if (time <= journal::HlcFromMillis(env_.clock.NowMillis() + kAheadMsMax)) return SolveProblem("peer_clock");
   AddProblem("peer_clock",
              {"warning",
               absl::StrCat("the other server's clock is ", (journal::HlcMillis(time) - env_.clock.NowMillis()) / 1000,
@@ -179,7 +180,10 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, con
     if (own_node && link_ != nullptr) link_->ShipLive(one);
     (own_node ? own_ : peer_queue_).Push({one.frame, one.begin});
     committed_end_ = std::max(committed_end_, one.end);
-    if (!own_node) NoteHlc(*one.frame);
+    if (!own_node && !one.frame->records.empty()) {
+      NoteHlc(one.frame->records.back().time, /*own=*/false);
+      CheckPeerClock(one.frame->records.back().time);
+    }
   }
   if (link_ != nullptr) link_->SendAck(journal_->held());  // also of nothing: it may read on
   if (!committed->empty()) {

@@ -156,7 +156,8 @@ class NodeImpl final : public Node {
 
   // ---- creating records (node_commit.cc) ----
   journal::Hlc NowHlc();
-  void NoteHlc(const journal::Frame& frame);  // of the peer
+  void NoteHlc(journal::Hlc time, bool own);
+  void CheckPeerClock(journal::Hlc time);
   void CheckClock();
   // Queues records as one atomic group (unless `grouped` is false) and returns the first one's seq. `done` comes when
   // all are applied; null: nobody waits. What the journal cannot take is refused: `done` is told, and 0 returned.

@@ -131,6 +131,8 @@ absl::Status NodeImpl::OpenJournalAndStore() {
     AddProblem(absl::StrCat("journal_damaged:", journal::MissingText(each)),
                {"error", absl::StrCat("the journal has lost the records ", journal::MissingText(each)), kNobodyElse});
   }
+  // Below the checkpoint nothing is replayed, and the clock may have been set back since.
+  for (const auto& [node, base] : recovered.bases) NoteHlc(base, node == identity_.node);
   missing_ = std::move(recovered.missing);
   committed_end_ = recovered.end;
   return absl::OkStatus();
@@ -162,8 +164,7 @@ absl::Status NodeImpl::ReplayTail() {
     for (const auto& [origin, seq] : one.frame->applied.entries()) {  // what we had applied of ours was shown
       if (own && origin.node == identity_.node) shown_before_.Raise(origin, seq);
     }
-    if (own && !one.frame->records.empty()) last_hlc_ = std::max(last_hlc_, one.frame->records.back().time);
-    if (!own) NoteHlc(*one.frame);
+    if (!one.frame->records.empty()) NoteHlc(one.frame->records.back().time, own);
     (own ? own_ : peer_queue_).Push({one.frame, one.begin});
     if (++frames % 64 == 0) {
       if (BootMillis() - told_ms >= kReplayProgressMs) {

@@ -105,6 +105,18 @@ class UpkeepTest : public ::testing::Test {
     ASSERT_TRUE(pair_.RunUntil([&] { return status.has_value(); }));
     ASSERT_TRUE(status->ok()) << *status;
   }
+  void SetAlias(int place, std::vector<std::string> targets) {
+    std::optional<absl::Status> set;
+    node(place).SetAlias("all@example.test", std::move(targets), [&](absl::Status status) { set = status; });
+    ASSERT_TRUE(pair_.RunUntil([&] { return set.has_value(); }));
+    EXPECT_TRUE(set->ok()) << *set;
+    ASSERT_TRUE(RunUntilQuiet());
+  }
+  std::string Problems(int place) {
+    std::string all;
+    for (const Problem& problem : node(place).Status().problems) all += problem.what + "\n";
+    return all;
+  }
   // So many segments, of letters that no compression makes smaller.
   void FillSegments(size_t segments) {
     const uint64_t until = (node(0).Status().journal_end >> 32) + segments;
@@ -224,27 +236,15 @@ TEST_F(UpkeepTest, NoSegmentGoesThatThePeerLacks) {
 TEST_F(UpkeepTest, AClockThatWasAheadDoesNotKeepTheJournal) {
   pair_.clocks[1].ahead_ms = 30 * kDayMs;
   StartPair();
-  const auto set_alias = [this](int place, std::vector<std::string> targets) {
-    std::optional<absl::Status> set;
-    node(place).SetAlias("all@example.test", std::move(targets), [&](absl::Status status) { set = status; });
-    ASSERT_TRUE(pair_.RunUntil([&] { return set.has_value(); }));
-    EXPECT_TRUE(set->ok()) << *set;
-    ASSERT_TRUE(RunUntilQuiet());
-  };
-  set_alias(1, {kAnn});
-  const auto problems = [this](int place) {
-    std::string all;
-    for (const Problem& problem : node(place).Status().problems) all += problem.what + "\n";
-    return all;
-  };
-  EXPECT_THAT(problems(0), HasSubstr("the other server's clock is 2592000 s ahead"));
+  SetAlias(1, {kAnn});
+  EXPECT_THAT(Problems(0), HasSubstr("the other server's clock is 2592000 s ahead"));
   Deliver(1, "\nfrom the future\n");
   FillSegments(2);
-  EXPECT_THAT(problems(1), Not(HasSubstr("clock")));
+  EXPECT_THAT(Problems(1), Not(HasSubstr("clock")));
   pair_.clocks[1].ahead_ms = 0;
   pair_.loop.RunFor(kHourMs);
-  EXPECT_THAT(problems(1), HasSubstr("this server's clock was set back"));
-  set_alias(0, {});
+  EXPECT_THAT(Problems(1), HasSubstr("this server's clock was set back"));
+  SetAlias(0, {});
   for (int place = 0; place < 2; ++place) EXPECT_TRUE(node(place).Aliases().empty()) << "the later word";
   FillSegments(1);
   EXPECT_EQ(OldestSegment(0), 1u);
@@ -253,6 +253,22 @@ TEST_F(UpkeepTest, AClockThatWasAheadDoesNotKeepTheJournal) {
   EXPECT_GT(OldestSegment(0), 2u);
   EXPECT_GT(OldestSegment(1), 2u);
   EXPECT_EQ(ReplayUntil(1, std::nullopt).digests, node(1).Digests());
+}
+
+// Nothing is replayed: what the journal holds tells how late it was.
+TEST_F(UpkeepTest, ItsTimeStampsDoNotGoBackWhenItsClockDidWhileItWasDown) {
+  pair_.clocks[1].ahead_ms = kDayMs;
+  StartPair();
+  SetAlias(1, {kAnn});
+  pair_.loop.RunFor(200'000);
+  EXPECT_EQ(node(1).Status().checkpoint_position, node(1).Status().journal_end);
+  pair_.Kill(1);
+  pair_.clocks[1].ahead_ms = 0;
+  Start(1);
+  ASSERT_TRUE(RunUntilQuiet());
+  pair_.loop.RunFor(kHourMs);
+  EXPECT_THAT(Problems(1), HasSubstr("this server's clock was set back"));
+  EXPECT_THAT(Problems(0), HasSubstr("the other server's clock is"));
 }
 
 // What came again had no room in its old place: the place stays damaged, and all that was in it is held.

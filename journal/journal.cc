@@ -174,8 +174,10 @@ absl::Status JournalImpl::Init(Recovered* recovered) {
   if (absl::Status s = disk_.SyncDirectory(parent); !s.ok()) return s;
   absl::StatusOr<Recovery> recovery = Recover(
       disk_, options_.directory,
-      [this](Position, Position, const FrameHeader& header) {
+      [this, recovered](Position, Position, const FrameHeader& header) {
         RememberChain(header.origin, header.last_seq(), header.chain);
+        Hlc& base = recovered->bases[header.origin.node];
+        base = std::max(base, header.base);
       },
       options_.durable_floor);
   if (!recovery.ok()) return recovery.status();

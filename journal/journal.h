@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -58,6 +59,7 @@ struct JournalOptions {
 
 struct Recovered {
   VectorClock held;                   // everything on this disk
+  std::map<NodeId, Hlc> bases;        // of each node's newest frame
   Position end = 0;                   // where the next frame goes
   std::vector<std::string> problems;  // damaged frames, each with segment, offset and what to do
   struct Missing {
