@@ -1,5 +1,7 @@
 #include "engine/net_connection.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -12,6 +14,7 @@
 #include <cstring>
 #include <utility>
 
+#include "engine/net_address.h"
 #include "journal/log.h"
 
 namespace gemel::engine {
@@ -149,9 +152,13 @@ void SocketConnection::ReadSome() {
   }
   if (got == 0) return OnInputEnd();
   if (handshaking_) last_arrival_ms_ = loop_.NowMillis();
-  if (ssl_ == nullptr) return Deliver({loop_.read_buffer(), static_cast<size_t>(got)});
-  BIO_write(SSL_get_rbio(ssl_.get()), loop_.read_buffer(), static_cast<int>(got));
-  PumpTls();
+  if (ssl_ == nullptr) {
+    Deliver({loop_.read_buffer(), static_cast<size_t>(got)});
+  } else {
+    BIO_write(SSL_get_rbio(ssl_.get()), loop_.read_buffer(), static_cast<int>(got));
+    PumpTls();
+  }
+  if (options_.quick_ack && reading() && unsent_bytes() == 0) SetSocketFlag(fd_, IPPROTO_TCP, TCP_QUICKACK, 1);
 }
 
 void SocketConnection::Deliver(std::string_view bytes) {

@@ -49,6 +49,9 @@ class SocketConnection final : public PeerConnection, private NetLoop::Watcher {
     std::string listener;  // for the log
     bool loopback = false;
     bool tls_available = false;
+    // Acknowledges (TCP) what wants no answer yet at once: a client that sends a literal and its line's end in two
+    // pieces, as imaplib does, else waits 40 ms for the kernel to do so before it sends the second (Nagle).
+    bool quick_ack = false;
   };
   static constexpr uint64_t kHandshakeMs = 30'000;
   static constexpr uint64_t kLingerMs = 2'000;     // for the peer to read our last words

@@ -56,6 +56,7 @@ class Net::Listener final : public NetLoop::Watcher {
       if (address.family() == AF_INET || address.family() == AF_INET6) {
         with.peer_address = HostText(address);
         with.loopback = with.peer_address == "::1" || with.peer_address.starts_with("127.");
+        with.quick_ack = !peer;
         SetSocketFlag(fd, IPPROTO_TCP, TCP_NODELAY, 1);
         SetSocketFlag(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
       } else {

@@ -93,6 +93,11 @@ class PosixFile : public File {
     return absl::OkStatus();
   }
 
+  void BeginWriteback(uint64_t offset, uint64_t bytes) override {
+    // What fails is told by DataSync.
+    sync_file_range(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(bytes), SYNC_FILE_RANGE_WRITE);
+  }
+
   absl::Status Truncate(uint64_t bytes) override {
     if (ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) return ErrnoStatus(errno, "truncate", path_);
     return absl::OkStatus();

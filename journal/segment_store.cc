@@ -5,7 +5,7 @@
 namespace gemel::journal {
 namespace {
 
-constexpr uint64_t kSliceBytes = 1024 * 1024;
+constexpr uint64_t kSliceBytes = 256 * 1024;
 constexpr size_t kSparesMax = 2;
 
 }  // namespace
@@ -101,14 +101,13 @@ absl::Status SegmentStore::Grow(uint64_t bytes) {
   while (growing_bytes_ < bytes) {
     const uint64_t slice = std::min<uint64_t>(zeros.size(), options_.segment_bytes - growing_bytes_);
     absl::Status status = growing_->WriteAt(growing_bytes_, std::string_view(zeros).substr(0, slice));
-    // Nothing in it is needed, so that a failed sync is no reason to stop: the header's is.
-    if (status.ok()) status = growing_->DataSync();
     if (!status.ok()) {
       growing_.reset();
       growing_bytes_ = 0;
       disk_.Remove(path).IgnoreError();  // gives back the room on a full disk
       return status;
     }
+    growing_->BeginWriteback(growing_bytes_, slice);  // or the header's sync would wait for all of it
     growing_bytes_ += slice;
   }
   if (growing_bytes_ == options_.segment_bytes) {

@@ -39,7 +39,7 @@ class SegmentStore {
  private:
   // A file of zeros, for one segment. On failure it is removed.
   absl::Status MakeLong(const std::string& path, uint64_t bytes);
-  // Writes zeros to the growing spare up to `bytes`, synced; whole, it becomes a spare.
+  // Writes zeros to the growing spare up to `bytes`, to be synced with the header; whole, it becomes a spare.
   absl::Status Grow(uint64_t bytes);
 
   Disk& disk_;
