@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "engine/net_address.h"
 #include "engine/password.h"
 #include "journal/log.h"
 
@@ -53,12 +54,12 @@ void NodeImpl::Authenticator::Forget() {
   if (lines_.size() >= kLinesMax) erase_idle(kFailuresMax, node_.BootMillis());
 }
 
-// By address; a webmail on this host speaks for many people, so there each name has a line of its own.
+// By network; a webmail on this host speaks for many people, so there each name has a line of its own.
 std::string NodeImpl::Authenticator::LineOf(const LoginAttempt& attempt) {
   constexpr size_t kNameBytesMax = 256;
   const std::string& address = attempt.client_address;
   const bool here = address == "unix" || address == "::1" || address.starts_with("127.");
-  return here ? address + " " + attempt.user.substr(0, kNameBytesMax) : address;
+  return here ? address + " " + attempt.user.substr(0, kNameBytesMax) : NetworkOf(address);
 }
 
 void NodeImpl::Authenticator::Begin(LoginAttempt attempt, Done done) {

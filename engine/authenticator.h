@@ -21,8 +21,8 @@ namespace gemel::engine {
 // argon2 takes 56 ms of a core: who logs in again and again with the right password is recognised by a keyed hash of
 // (stored hash, password), which changes with the password and is worth nothing outside this process (decision 25).
 //
-// All others stand in a line, one for each address: one password of it is checked at a time, and after a failure the
-// next one not before the failure is answered. So hanging up saves a guesser nothing.
+// All others stand in a line, one for each address (IPv6: /64): one password of it is checked at a time, and after a
+// failure the next one not before the failure is answered. So hanging up saves a guesser nothing.
 struct NodeImpl::Authenticator {
   explicit Authenticator(NodeImpl& node) : node_(node) { node_.env_.random.Fill(key_.data(), key_.size()); }
 

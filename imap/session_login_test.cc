@@ -147,6 +147,23 @@ TEST_P(GuessingTest, HangingUpHelpsNobody) {
   EXPECT_EQ(SecondsUntilAnswered(*many.back()), 7);
 }
 
+// One client may have all addresses of a /64.
+TEST_P(GuessingTest, AnotherAddressOfTheSameNetworkHelpsNobody) {
+  uint64_t seconds = 0;
+  for (const char* address : {"2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3"}) {
+    const auto client = Another();
+    client->connection.address = address;
+    client->Connect();
+    client->Write("a LOGIN ann@example.test wrong\r\n");
+    EXPECT_EQ(SecondsUntilAnswered(*client), ++seconds);
+  }
+  const auto neighbour = Another();
+  neighbour->connection.address = "2001:db8:0:1::1";
+  neighbour->Connect();
+  neighbour->Write("a LOGIN ann@example.test wrong\r\n");
+  EXPECT_EQ(SecondsUntilAnswered(*neighbour), 1);
+}
+
 TEST_P(GuessingTest, ASuccessDoesNotClearTheAddress) {
   client_.Connect();
   client_.Write("a LOGIN ann@example.test wrong\r\n");

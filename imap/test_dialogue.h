@@ -58,7 +58,7 @@ class ClientConnection : public engine::Connection {
                    std::function<void(absl::Status)> then) override {
     proxy(std::move(hello), std::move(already_received), std::move(then));
   }
-  const std::string& peer_address() const override { return address_; }
+  const std::string& peer_address() const override { return address; }
   bool tls() const override { return has_tls; }
   std::string tls_description() const override { return has_tls ? "TLSv1.3" : ""; }
   bool tls_available() const override { return can_tls; }
@@ -71,6 +71,7 @@ class ClientConnection : public engine::Connection {
     if (auto then = std::exchange(on_drained_, nullptr)) then();
   }
 
+  std::string address = "192.0.2.7";
   std::string sent;
   bool holds_back = false;  // nothing leaves until Drain
   size_t unsent = 0, unsent_max = 0;
@@ -84,7 +85,6 @@ class ClientConnection : public engine::Connection {
   uint64_t idle_ms_ = 0;
   engine::TimerId idle_timer_ = 0;
   std::function<void()> on_drained_;
-  const std::string address_ = "192.0.2.7";
   const std::string id_ = "test";
 };
 
