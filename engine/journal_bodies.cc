@@ -11,6 +11,15 @@ using journal::Dot;
 
 constexpr int kPassesMax = 100;  // a copy of a copy of ...
 
+// What an incarnation left without a Deliver is void (decision 4) once the next one has gone to work: until then its
+// node may be getting back what came after.
+void DropVoid(const journal::Frame& frame, std::map<Dot, std::string>& bodies) {
+  if (frame.first_seq == 1) return;
+  std::erase_if(bodies, [&frame](const auto& body) {
+    return body.first.origin.node == frame.origin.node && body.first.origin != frame.origin;
+  });
+}
+
 }  // namespace
 
 JournalBodies::JournalBodies(journal::Disk& disk, std::string journal_directory, journal::Position from,
@@ -52,6 +61,7 @@ std::vector<Dot> JournalBodies::TakeWanted(const Dot& record) {
 }
 
 void JournalBodies::Take(const journal::Frame& frame) {
+  DropVoid(frame, bodies_);
   const auto of_origin = wanted_.lower_bound(Dot{frame.origin, 0});
   if (of_origin == wanted_.end() || of_origin->first.origin != frame.origin) return;
   for (size_t i = 0; i < frame.records.size(); ++i) {
@@ -89,6 +99,7 @@ absl::Status ForEachBody(
     if (!next.ok()) return next.status();
     if (!next->has_value()) return absl::OkStatus();
     const journal::Frame& frame = *(*next)->frame;
+    DropVoid(frame, bodies);
     for (size_t i = 0; i < frame.records.size(); ++i) {
       const Dot dot{frame.origin, frame.first_seq + i};
       const journal::RecordBody& body = frame.records[i].body;

@@ -53,6 +53,54 @@ TEST(JournalBodiesTest, APartOfABodyIsNoBody) {
   std::filesystem::remove_all(directory);
 }
 
+// A node that gets back what its earlier incarnation wrote has begun the next one by then.
+TEST(JournalBodiesTest, ABodyMayEndBehindTheNextIncarnationsStart) {
+  const std::string directory = ::testing::TempDir() + "/journal_bodies_test_back_" + std::to_string(getpid());
+  std::filesystem::remove_all(directory);
+  const auto disk = journal::MakePosixDisk();
+  const journal::Origin before{7, 1}, now{7, 2};
+  const auto open = [&](const std::string& name, const journal::Origin& origin) {
+    journal::Recovered recovered;
+    journal::JournalOptions options;
+    options.directory = directory + name;
+    options.segment_bytes = 1 << 20;
+    auto opened = journal::Journal::Open(*disk, options, &recovered);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    (*opened)->StartOrigin(origin, 1);
+    return *std::move(opened);
+  };
+  const auto append = [](journal::Journal& journal, journal::RecordBody body) {
+    std::vector<journal::Record> records;
+    records.push_back({journal::AccountId{}, 1, false, std::move(body)});
+    const journal::Seq seq = journal.Append(std::move(records), {});
+    const auto committed = journal.CommitOnce(nullptr);
+    EXPECT_TRUE(committed.ok() && committed->size() == 1);
+    return std::pair(seq, committed->front().frame->shipped);
+  };
+  const auto whole = open("/whole", before), restored = open("/restored", now);
+  const auto first = append(*whole, journal::BodyChunk{0, 0, false, "one "});
+  const auto last = append(*whole, journal::BodyChunk{first.first, 4, true, "two"});
+  journal::Deliver deliver;
+  deliver.body = first.first;
+  deliver.bytes = 7;
+  deliver.body_done = true;
+  const auto letter = append(*whole, deliver);
+
+  std::vector<absl::Status> rejected;
+  restored->AppendReceived(first.second);
+  EXPECT_TRUE(restored->CommitOnce(&rejected).ok());
+  append(*restored, journal::Start{0, before, 1, "0"});
+  restored->AppendReceived(last.second);
+  restored->AppendReceived(letter.second);
+  EXPECT_TRUE(restored->CommitOnce(&rejected).ok());
+  EXPECT_TRUE(rejected.empty());
+  const journal::Dot wanted{before, letter.first};
+  auto found = JournalBodies(*disk, directory + "/restored", 0, {wanted}).Next();
+  ASSERT_TRUE(found.ok() && found->has_value());
+  EXPECT_EQ((*found)->bytes, "one two");
+  std::filesystem::remove_all(directory);
+}
+
 // The letter, its copy and the copy of that, all at once and each by itself.
 TEST(JournalBodiesTest, ACopyHasTheBytesOfItsSource) {
   const std::string directory = ::testing::TempDir() + "/journal_bodies_test_copy_" + std::to_string(getpid());

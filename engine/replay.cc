@@ -25,6 +25,7 @@ using journal::Frame;
 using journal::Record;
 
 constexpr size_t kBacklogBytesMax = 32 * 1024 * 1024;
+constexpr size_t kBatchBytesMax = 4 * 1024 * 1024;
 
 absl::Status CheckTarget(journal::Disk& disk, const std::string& target) {
   const absl::StatusOr<std::vector<std::string>> names = disk.List(target);
@@ -122,19 +123,23 @@ class Replayer {
       if (absl::IsNotFound(base.status())) continue;
       any = true;
       if (Skipped(id)) continue;
-      if (!base.ok()) return base.status();
+      if (!base.ok()) {
+        report_.damaged.push_back(absl::StrCat(
+            account.name, ": what is older than the journal is missing: ", std::string(base.status().message())));
+        continue;
+      }
       if (absl::Status status = CopyBase(live, account, *std::move(base)); !status.ok()) return status;
     }
     const bool begins_here = any || directory_.accounts().empty();
     return begins_here ? absl::OkStatus() : no_bases;
   }
 
-  // A letter without a file is noted: it may have been expunged since, and then nothing is missing.
+  // A letter without a whole file is noted: it may have been expunged since, and then nothing is missing.
   std::optional<maildir::InlineBody> BodyOf(maildir::AccountReader& live, const Account& account,
                                             const std::string& where, const Message& message) {
     absl::StatusOr<std::string> bytes = live.ReadBody(message);
     if (bytes.ok()) return maildir::InlineBody{std::make_shared<const std::string>(*std::move(bytes))};
-    without_file_[account.id].emplace(message.dot, absl::StrCat(account.name, " ", where, ": no file"));
+    without_file_[account.id].emplace(message.dot, absl::StrCat(account.name, " ", where, ": no whole file"));
     return std::nullopt;
   }
 
@@ -142,6 +147,15 @@ class Replayer {
     Know(account.id, account.name);
     if (store_) {
       maildir::StoreBatch batch;
+      size_t batch_bytes = 0;
+      const auto put = [&](maildir::StoreOp op, size_t bytes) {
+        batch.items.push_back({account.id, std::move(op)});
+        batch_bytes += bytes;
+        if (batch_bytes < kBatchBytesMax) return absl::OkStatus();
+        batch_bytes = 0;
+        store_->Enqueue(std::exchange(batch, {}));
+        return Drain(kBacklogBytesMax);
+      };
       Effects rows;
       std::set<MailboxId> all;
       for (const auto& [id, mailbox] : base.mailboxes) all.insert(id);
@@ -151,13 +165,17 @@ class Replayer {
         for (const Message& message : mailbox.messages) {
           auto body = BodyOf(live, account, absl::StrCat(mailbox.name, " UID ", message.uid), message);
           if (!body) continue;
-          batch.items.push_back({account.id, maildir::PutMessage{id, message, mailbox.KeywordNames(message.keywords),
-                                                                 "", *std::move(body)}});
+          const absl::Status status =
+              put(maildir::PutMessage{id, message, mailbox.KeywordNames(message.keywords), "", *std::move(body)},
+                  message.bytes);
+          if (!status.ok()) return status;
         }
       }
       for (const auto& [dot, unplaced] : base.unplaced) {  // their Place is in what the journal still has
         auto body = BodyOf(live, account, absl::StrCat("letter ", unplaced.message.guid.hex()), unplaced.message);
-        if (body) batch.items.push_back({account.id, maildir::PutUnplaced{unplaced, "", *std::move(body)}});
+        if (!body) continue;
+        const absl::Status status = put(maildir::PutUnplaced{unplaced, "", *std::move(body)}, unplaced.message.bytes);
+        if (!status.ok()) return status;
       }
       batch.items.push_back(
           {account.id, maildir::PutSubscriptions{{base.subscriptions.begin(), base.subscriptions.end()}}});
@@ -182,10 +200,10 @@ class Replayer {
     const auto& frame = one.frame;
     ++report_.done.frames;
     report_.done.bytes = bytes_before_[journal::SegmentOf(one.end)] + journal::OffsetOf(one.end);
-    auto& group = groups_[frame->origin.node];
-    if (!group.empty() && group.front().first->origin != frame->origin) group.clear();  // void: never finished
+    auto& group = groups_[frame->origin];
     maildir::StoreBatch batch;
     std::map<AccountId, Effects> effects;
+    DropVoid(*frame, batch);
     for (size_t i = 0; i < frame->records.size(); ++i) {
       const Record& record = frame->records[i];
       if (options_.until_ms && journal::HlcMillis(record.time) > *options_.until_ms) continue;
@@ -220,18 +238,13 @@ class Replayer {
     if (const auto* chunk = std::get_if<journal::BodyChunk>(&record.body)) {
       const Dot body{dot.origin, chunk->first == 0 ? dot.seq : chunk->first};
       if (chunk->first == 0) open_bodies_.insert(body);
-      if (store_)
+      // Of one whose beginning is gone, with its segment or damaged, nothing is of use.
+      if (store_ && open_bodies_.contains(body))
         batch.items.push_back({AccountId{}, maildir::SpoolChunk{body, chunk->offset, chunk->last, chunk->bytes}});
       return;
     }
     if (const auto* drop = std::get_if<journal::BodyDrop>(&record.body)) {
       return DropBody(Dot{dot.origin, drop->first}, batch);
-    }
-    if (std::holds_alternative<journal::Start>(record.body)) {
-      // Bodies without their Deliver at the end of their incarnation are void (decision 4).
-      for (const Dot& body : std::set<Dot>(open_bodies_)) {
-        if (body.origin.node == dot.origin.node && body.origin != dot.origin) DropBody(body, batch);
-      }
     }
     if (const auto* deliver = std::get_if<journal::Deliver>(&record.body); deliver != nullptr && deliver->body_done) {
       const Dot body{dot.origin, deliver->body};
@@ -245,6 +258,15 @@ class Replayer {
     if (state.applied.Covers(dot)) return;  // in the base
     if (std::holds_alternative<journal::Deliver>(record.body)) ++report_.done.messages;
     if (!is_void) Apply(state, frame, index, effects[record.account]);
+  }
+
+  // What an incarnation left without a Deliver is void (decision 4) once the next one has gone to work: until then its
+  // node may be getting back what came after.
+  void DropVoid(const Frame& frame, maildir::StoreBatch& batch) {
+    if (frame.first_seq == 1) return;
+    for (const Dot& body : std::set<Dot>(open_bodies_)) {
+      if (body.origin.node == frame.origin.node && body.origin != frame.origin) DropBody(body, batch);
+    }
   }
 
   void DropBody(const Dot& body, maildir::StoreBatch& batch) {
@@ -266,6 +288,11 @@ class Replayer {
       return absl::NotFoundError(absl::StrCat("the journal knows no account ", options_.account));
     }
     if (store_) {
+      maildir::StoreBatch unfinished;
+      for (const Dot& body : std::exchange(open_bodies_, {})) {
+        unfinished.items.push_back({AccountId{}, maildir::SpoolDrop{body}});
+      }
+      store_->Enqueue(std::move(unfinished));
       if (absl::Status status = Drain(0); !status.ok()) return status;
     }
     for (auto& [id, state] : accounts_) {
@@ -303,7 +330,7 @@ class Replayer {
   std::map<AccountId, AccountState> accounts_;
   std::map<AccountId, std::map<Dot, std::string>> without_file_;  // letters of bases
   std::set<Dot> open_bodies_;                                     // bodies in the spool whose last Deliver has not come
-  std::map<journal::NodeId, std::vector<GroupMember>> groups_;
+  std::map<journal::Origin, std::vector<GroupMember>> groups_;  // what an incarnation did not finish stays: it is void
   std::map<journal::SegmentNumber, uint64_t> bytes_before_;
   ReplayReport report_;
 };

@@ -109,6 +109,7 @@ TEST_F(ReplayTest, AnExportBesideARunningNodeIsWholeAndTouchesNothing) {
     files += absl::StrContains(entry.path().filename().string(), ".gemel,S=");
   EXPECT_EQ(files, 12u) << "11 letters, and a copy";
 
+  EXPECT_TRUE(std::filesystem::is_empty(target + "/spool")) << "what is under way is nothing yet";
   EXPECT_FALSE(std::filesystem::is_empty(Data() + "/spool")) << "the node's own, needed in a moment";
   std::vector<Delivery::Recipient> recipients;
   const auto targets = pair_.nodes[0]->LookUpRecipient("ann@example.test");
@@ -121,7 +122,7 @@ TEST_F(ReplayTest, AnExportBesideARunningNodeIsWholeAndTouchesNothing) {
   EXPECT_EQ(Text(*session, Inbox(*session), Inbox(*session).messages.back()), large);
 }
 
-TEST_F(ReplayTest, ALetterWhoseFileIsGoneIsNamed) {
+TEST_F(ReplayTest, ALetterWhoseFileIsCutOrGoneIsNamed) {
   StartPair();
   AddAccount("ann@example.test", 0);
   DeliverLarge(12);
@@ -135,11 +136,33 @@ TEST_F(ReplayTest, ALetterWhoseFileIsGoneIsNamed) {
       first = entry.path();
     }
   }
+  const auto expect_named = [this] {
+    const auto report = ExportAll(Target());
+    ASSERT_TRUE(report.ok()) << report.status();
+    ASSERT_EQ(report->damaged.size(), 1u);
+    EXPECT_THAT(report->damaged[0], HasSubstr("ann@example.test INBOX UID 1"));
+  };
+  std::filesystem::resize_file(first, 1000);
+  expect_named();
   ASSERT_TRUE(std::filesystem::remove(first));
-  const auto report = ExportAll(Target());
+  expect_named();
+}
+
+TEST_F(ReplayTest, ADamagedBaseIsNamedAndStopsNobodyElse) {
+  StartPair();
+  AddAccount("ann@example.test", 0);
+  AddAccount("bob@example.test", 0);
+  DeliverLarge(12);
+  Retire();
+  pair_.loop.RunFor(6000);
+  std::filesystem::resize_file(Data() + "/accounts/example.test/bob/base", 20);
+  const std::string target = Target();
+  const auto report = ExportAll(target);
   ASSERT_TRUE(report.ok()) << report.status();
   ASSERT_EQ(report->damaged.size(), 1u);
-  EXPECT_THAT(report->damaged[0], HasSubstr("ann@example.test INBOX UID 1"));
+  EXPECT_THAT(report->damaged[0], HasSubstr("bob@example.test"));
+  EXPECT_THAT(report->damaged[0], HasSubstr("/bob/base"));
+  EXPECT_EQ(report->messages, 12u);
 }
 
 TEST_F(ReplayTest, ProgressGoesFromNothingToAll) {

@@ -22,26 +22,28 @@ absl::StatusOr<std::string> AccountReader::ReadBody(const Message& message) {
   const std::string base = MaildirBaseName(message);
   for (int attempt = 0; attempt < 2; ++attempt) {
     if (attempt > 0 || !listed_) ListFiles();
-    const auto found = path_of_.find(base);
-    if (found == path_of_.end()) continue;
-    auto bytes = disk_.ReadWhole(found->second);
-    if (!absl::IsNotFound(bytes.status())) return bytes;
+    const auto found = paths_of_.find(base);
+    if (found == paths_of_.end()) continue;
+    for (auto path = found->second.rbegin(); path != found->second.rend(); ++path) {
+      auto bytes = disk_.ReadWhole(*path);
+      if (bytes.ok() ? bytes->size() == message.bytes : !absl::IsNotFound(bytes.status())) return bytes;
+    }
   }
-  return absl::NotFoundError(directory_ + ": no file " + base);
+  return absl::NotFoundError(directory_ + ": no whole file " + base);
 }
 
 void AccountReader::ListDirectory(const std::string& path) {
   const auto names = disk_.List(path);
   if (!names.ok()) return;
   for (const std::string& name : *names) {
-    if (IsOwnFileName(name)) path_of_[std::string(BaseOf(name))] = path + "/" + name;
+    if (IsOwnFileName(name)) paths_of_[std::string(BaseOf(name))].push_back(path + "/" + name);
   }
 }
 
 // The living last: of a message that was expunged in one mailbox and lives in another both files are the same.
 void AccountReader::ListFiles() {
   listed_ = true;
-  path_of_.clear();
+  paths_of_.clear();
   if (const auto days = disk_.List(directory_ + "/expunged"); days.ok()) {
     for (const std::string& day : *days) ListDirectory(directory_ + "/expunged/" + day);
   }

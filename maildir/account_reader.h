@@ -5,6 +5,7 @@
 #pragma once
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
@@ -21,7 +22,7 @@ class AccountReader {
   // NotFound: none. DataLoss: damaged. Both name the file.
   absl::StatusOr<AccountState> ReadBase() const;
   // Trace and body, wherever the message is by now: in any mailbox, waiting for its Place, or expunged. NotFound:
-  // purged.
+  // purged, or no file of it has its size.
   absl::StatusOr<std::string> ReadBody(const Message& message);
 
  private:
@@ -31,7 +32,7 @@ class AccountReader {
   journal::Disk& disk_;
   const std::string directory_;
   bool listed_ = false;
-  absl::flat_hash_map<std::string, std::string> path_of_;  // by base name
+  absl::flat_hash_map<std::string, std::vector<std::string>> paths_of_;  // by base name; the living last
 };
 
 }  // namespace gemel::maildir
