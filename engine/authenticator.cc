@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "engine/directory.h"
 #include "engine/net_address.h"
 #include "engine/password.h"
 #include "journal/log.h"
@@ -54,12 +55,16 @@ void NodeImpl::Authenticator::Forget() {
   if (lines_.size() >= kLinesMax) erase_idle(kFailuresMax, node_.BootMillis());
 }
 
+std::string NodeImpl::Authenticator::NameOf(const LoginAttempt& attempt) {
+  constexpr size_t kNameBytesMax = 256;
+  return FoldAddress(attempt.user.substr(0, kNameBytesMax));
+}
+
 // By network; a webmail on this host speaks for many people, so there each name has a line of its own.
 std::string NodeImpl::Authenticator::LineOf(const LoginAttempt& attempt) {
-  constexpr size_t kNameBytesMax = 256;
   const std::string& address = attempt.client_address;
   const bool here = address == "unix" || address == "::1" || address.starts_with("127.");
-  return here ? address + " " + attempt.user.substr(0, kNameBytesMax) : NetworkOf(address);
+  return here ? address + " " + NameOf(attempt) : NetworkOf(address);
 }
 
 void NodeImpl::Authenticator::Begin(LoginAttempt attempt, Done done) {
@@ -92,9 +97,14 @@ void NodeImpl::Authenticator::Next(const std::string& name) {
 
 void NodeImpl::Authenticator::Check(const std::string& name) {
   Line& line = lines_.find(name)->second;
-  LoginAttempt attempt = std::move(line.waiting.front().first);
-  Done done = std::move(line.waiting.front().second);
-  line.waiting.pop_front();
+  if (line.FailuresNow(node_.BootMillis()) == 0) line.failed_names.clear();
+  auto first = std::find_if(line.waiting.begin(), line.waiting.end(), [&line](const auto& waiting) {
+    return !line.failed_names.contains(NameOf(waiting.first));
+  });
+  if (first == line.waiting.end()) first = line.waiting.begin();
+  LoginAttempt attempt = std::move(first->first);
+  Done done = std::move(first->second);
+  line.waiting.erase(first);
   Credentials credentials = CredentialsOf(attempt);
   if (credentials.possible && verified_.contains(credentials.token)) {  // learnt while this one waited
     node_.PostSafely([done = std::move(done), account = credentials.account] { done(account); });
@@ -127,6 +137,7 @@ void NodeImpl::Authenticator::Check(const std::string& name) {
 
 void NodeImpl::Authenticator::Failed(const LoginAttempt& attempt, Line& line, Done done) {
   const uint64_t now_ms = node_.BootMillis();
+  if (line.failed_names.size() < kFailedNamesMax) line.failed_names.insert(NameOf(attempt));
   line.failures = std::min(line.FailuresNow(now_ms) + 1, kFailuresMax);
   line.failed_ms = now_ms;
   line.free_ms = now_ms + line.failures * kDelayMs;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,7 +23,8 @@ namespace gemel::engine {
 // (stored hash, password), which changes with the password and is worth nothing outside this process (decision 25).
 //
 // All others stand in a line, one for each address (IPv6: /64): one password of it is checked at a time, and after a
-// failure the next one not before the failure is answered. So hanging up saves a guesser nothing.
+// failure the next one not before the failure is answered. So hanging up saves a guesser nothing. Names that have just
+// failed there let others go first: a telephone with an old password does not keep its neighbours out.
 struct NodeImpl::Authenticator {
   explicit Authenticator(NodeImpl& node) : node_(node) { node_.env_.random.Fill(key_.data(), key_.size()); }
 
@@ -32,7 +34,8 @@ struct NodeImpl::Authenticator {
   static constexpr size_t kVerifiedMax = 10'000;
   static constexpr size_t kLinesMax = 10'000;  // then those where nobody waits go, whatever they remember
   static constexpr size_t kWaitingMax = 64;    // in one line
-  static constexpr uint64_t kDelayMs = 1000;   // for each failure that is remembered ...
+  static constexpr size_t kFailedNamesMax = 64;
+  static constexpr uint64_t kDelayMs = 1000;  // for each failure that is remembered ...
   static constexpr uint64_t kFailuresMax = 15;
   static constexpr uint64_t kForgetMs = 60'000;  // ... which is one less after this long
 
@@ -47,9 +50,10 @@ struct NodeImpl::Authenticator {
   };
   struct Line {
     uint64_t failures = 0;
-    uint64_t failed_ms = 0;  // when they were that many
-    uint64_t free_ms = 0;    // no check before this
-    bool busy = false;       // one is checked, or its time is waited for
+    uint64_t failed_ms = 0;              // when they were that many
+    uint64_t free_ms = 0;                // no check before this
+    bool busy = false;                   // one is checked, or its time is waited for
+    std::set<std::string> failed_names;  // as long as a failure is remembered
     std::deque<std::pair<LoginAttempt, Done>> waiting;
     uint64_t FailuresNow(uint64_t now_ms) const {
       const uint64_t forgotten = (now_ms - failed_ms) / kForgetMs;
@@ -57,6 +61,7 @@ struct NodeImpl::Authenticator {
     }
   };
 
+  static std::string NameOf(const LoginAttempt& attempt);
   static std::string LineOf(const LoginAttempt& attempt);
   Credentials CredentialsOf(const LoginAttempt& attempt) const;
   void Learn(const Token& token);

@@ -68,7 +68,7 @@ struct TestNode {
                                   [this](std::string_view, const std::string& key) { return key == pinned; }));
     handlers.make_link = [this](Connection& connection) { return std::make_unique<LoggingSession>(connection, link); };
   }
-  void Listen() { address = *net.ListenPeer("127.0.0.1:0", handlers); }
+  void Listen(size_t unproven_max = 16) { address = *net.ListenPeer("127.0.0.1:0", handlers, unproven_max); }
   Net net;
   KeyAndCertificate keys;
   std::string pinned;
@@ -110,6 +110,22 @@ TEST_F(PeerTest, LinkCarriesBytesBothWays) {
   EXPECT_THAT(dialled_.events, ElementsAre("connected", "closed"));
   EXPECT_THAT(b_.link.events, ElementsAre("connected"));
   EXPECT_TRUE(failed_.ok());
+}
+
+// As many as like may connect and say nothing: the peer, which has shown its key, does not count among them.
+TEST_F(PeerTest, WhoShowsNoKeyIsCounted) {
+  b_.Listen(/*unproven_max=*/1);
+  for (int i = 0; i < 2; ++i) {
+    Dial();
+    ASSERT_TRUE(Until([&] { return dialled_.connection != nullptr && b_.net.connections() == 1u + i; }));
+    ASSERT_TRUE(Until([&] { return std::count(b_.link.events.begin(), b_.link.events.end(), "connected") == i + 1; }));
+    dialled_.connection = nullptr;
+  }
+  TestClient silent(loop_, b_.address);
+  ASSERT_TRUE(Until([&] { return b_.net.connections() == 3; }));
+  TestClient refused(loop_, b_.address);
+  EXPECT_TRUE(Until([&] { return refused.closed; }));
+  EXPECT_FALSE(silent.closed);
 }
 
 TEST_F(PeerTest, ShutdownLeavesTheLinkToTheNode) {

@@ -292,15 +292,16 @@ absl::StatusOr<std::string> Net::Listen(ListenOptions options, SessionFactory ma
   return AddListener(std::move(options), std::move(make), /*peer=*/false);
 }
 
-absl::StatusOr<std::string> Net::ListenPeer(std::string address, LinkHandlers handlers) {
+absl::StatusOr<std::string> Net::ListenPeer(std::string address, LinkHandlers handlers, size_t unproven_max) {
   if (peer_tls_ == nullptr) return absl::FailedPreconditionError("link: no key");
   link_ = std::move(handlers);
   ListenOptions options;
   options.name = "link";
   options.address = std::move(address);
   options.tls = ListenTls::kImplicit;
-  // Proxied clients come from one address.
-  options.connections_max = options.connections_per_address_max = 16 * 1024;
+  // Who has shown the peer's key does not count: proxied clients all come from one address.
+  options.connections_max = unproven_max;
+  options.connections_per_address_max = unproven_max / 16;
   return AddListener(
       std::move(options), [this](Connection& connection) { return MakePeerSession(connection); }, /*peer=*/true);
 }
@@ -322,7 +323,7 @@ SocketConnection* Net::Add(int fd, SocketConnection::Options options, Listener* 
   options.session_id = NextSessionId();
   auto connection = std::make_unique<SocketConnection>(loop_, *this, fd, std::move(options));
   SocketConnection* const added = connection.get();
-  connections_[added] = Entry{std::move(connection), listener};
+  connections_[added] = {.connection = std::move(connection), .listener = listener};
   return added;
 }
 
@@ -346,6 +347,7 @@ void Net::Accepted(Listener& listener, int fd, SocketConnection::Options options
   }
   ++connections;
   SocketConnection* const connection = Add(fd, std::move(options), &listener);
+  connections_[connection].takes_place = true;
   if (listener.peer) {
     std::vector<std::string> alpns;
     if (link_.make_link) alpns.push_back(kAlpnLink);
@@ -363,6 +365,7 @@ void Net::Accepted(Listener& listener, int fd, SocketConnection::Options options
 std::unique_ptr<ProtocolSession> Net::MakePeerSession(Connection& connection) {
   auto& socket = static_cast<SocketConnection&>(connection);  // this listener makes no others
   const std::string alpn = socket.alpn();
+  if (alpn != kAlpnPair) LeavePlace(connections_.find(&socket)->second);
   if (alpn == kAlpnLink && link_.make_link) {
     NoteLink(connection);
     return link_.make_link(connection);
@@ -377,15 +380,19 @@ std::unique_ptr<ProtocolSession> Net::MakePeerSession(Connection& connection) {
 void Net::OnDone(SocketConnection* connection) {
   const auto found = connections_.find(connection);
   if (found == connections_.end()) return;
-  const Entry entry = std::move(found->second);
+  Entry entry = std::move(found->second);
   connections_.erase(found);
   if (entry.is_link && --links_ == 0) CloseProxied();
-  if (entry.listener == nullptr) return;
-  if (connection->loopback()) {
+  LeavePlace(entry);
+}
+
+void Net::LeavePlace(Entry& entry) {
+  if (entry.listener == nullptr || !std::exchange(entry.takes_place, false)) return;
+  if (entry.connection->loopback()) {
     --entry.listener->own;
   } else {
     --entry.listener->strangers;
-    entry.listener->LeavePlace(connection->peer_address());
+    entry.listener->LeavePlace(entry.connection->peer_address());
   }
 }
 

@@ -64,7 +64,8 @@ class Net : public Network, public ConnectionHost {
 
   // The address bound, with the port that the kernel gave. A stale Unix socket is replaced, a live one is not.
   absl::StatusOr<std::string> Listen(ListenOptions options, SessionFactory make);
-  absl::StatusOr<std::string> ListenPeer(std::string address, LinkHandlers handlers);
+  // At most `unproven_max` connections at once that have not shown the peer's key, a sixteenth of it from one network.
+  absl::StatusOr<std::string> ListenPeer(std::string address, LinkHandlers handlers, size_t unproven_max = 16 * 1024);
 
   void DialPeer(const std::string& address, const std::string& alpn, uint64_t timeout_ms, SessionFactory make,
                 std::function<void(absl::Status)> failed) override;
@@ -91,8 +92,10 @@ class Net : public Network, public ConnectionHost {
     std::unique_ptr<SocketConnection> connection;
     Listener* listener = nullptr;  // nullptr: dialled, or its listener is gone
     bool is_link = false;
+    bool takes_place = false;  // of those that the listener has room for
   };
 
+  static void LeavePlace(Entry& entry);
   void OnDone(SocketConnection* connection) override;
   SslPtr NewClientFacingTls() override;
   void ProxyToHome(SocketConnection& connection, ProxyHello hello, std::string already_received,

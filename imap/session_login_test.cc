@@ -191,6 +191,27 @@ TEST_P(GuessingTest, ASuccessDoesNotClearTheAddress) {
   EXPECT_EQ(SecondsUntilAnswered(*later), 2);
 }
 
+// A telephone behind the same address that tries again and again with an old password does not keep the others out.
+TEST_P(GuessingTest, NamesThatHaveNotFailedGoFirst) {
+  AddAccount("bob@example.test", kHome);
+  const auto guess = [this] {
+    auto client = Connected();
+    client->Write("a LOGIN ann@example.test wrong\r\n");
+    return client;
+  };
+  const auto first = guess();
+  EXPECT_EQ(SecondsUntilAnswered(*first), 1);
+  std::vector<std::unique_ptr<Client>> again;
+  for (int i = 0; i < 5; ++i) again.push_back(guess());
+  const auto neighbour = Connected();
+  neighbour->Write("a LOGIN bob@example.test pass\r\n");
+  // The one that is being checked already goes before it.
+  EXPECT_EQ(SecondsUntilAnswered(*neighbour), 2);
+  EXPECT_THAT(neighbour->Take(), StartsWith("a OK"));
+  for (const auto& client : again)
+    EXPECT_TRUE(pair_.RunUntil([&] { return !client->connection.sent.empty(); }, 600'000));
+}
+
 TEST_P(GuessingTest, WhoWaitsInLineIsBounded) {
   std::vector<std::unique_ptr<Client>> many;
   for (int i = 0; i < 66; ++i) many.push_back(Connected());
