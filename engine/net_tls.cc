@@ -76,11 +76,11 @@ absl::StatusOr<SslContextPtr> LoadClientContext(const std::string& certificate_f
     return absl::InvalidArgumentError("certificate " + certificate_file + ": " + TlsErrorText());
   }
   if (SSL_CTX_use_PrivateKey_file(context.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
-    return absl::InvalidArgumentError("private key " + key_file + ": " + TlsErrorText());
-  }
-  if (SSL_CTX_check_private_key(context.get()) != 1) {
-    return absl::InvalidArgumentError("private key " + key_file + " does not belong to certificate " +
-                                      certificate_file);
+    const std::string why = TlsErrorText();  // whether they belong together is looked at here already
+    return absl::InvalidArgumentError(why.find("mismatch") == std::string::npos
+                                          ? "private key " + key_file + ": " + why
+                                          : "private key " + key_file + " does not belong to certificate " +
+                                                certificate_file);
   }
   return context;
 }
