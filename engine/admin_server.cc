@@ -178,8 +178,6 @@ class AdminSession : public ProtocolSession {
       if (!token.ok()) return Answer(token.status());
       return AnswerJson(json::object{{"token", token->token}, {"address", token->address}});
     }
-    if (request.target == "/reload") return Answer(hooks_.reload_certificates());
-
     auto arguments = Arguments::Parse(request.body);
     if (!arguments.ok()) return Answer(arguments.status());
     Arguments& a = *arguments;

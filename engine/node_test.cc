@@ -448,6 +448,7 @@ TEST_F(NodeTest, DomainsAndAliasesAreLawful) {
   EXPECT_EQ(domain("example.test", "example.test"), wrong);
   EXPECT_EQ(alias("all@example.test", {"ann@example.test", "Ann@Other.test"}), absl::StatusCode::kOk);
   EXPECT_EQ(alias("all@example.test", {"ann@example.test", "ann"}), wrong);
+  EXPECT_EQ(alias("all@example.test", {"ann@example.test", "nobody@example.test"}), absl::StatusCode::kNotFound);
   EXPECT_EQ(alias("all@example.test", {"ann@elsewhere.test"}), wrong);
   EXPECT_EQ(alias("all@elsewhere.test", {"ann@example.test"}), wrong);
   EXPECT_EQ(alias("all", {"ann@example.test"}), wrong);

@@ -213,7 +213,6 @@ class Daemon {
 
   absl::Status ListenToAll() {
     admin_hooks_.new_pairing_token = [this] { return NewPairingToken(); };
-    admin_hooks_.reload_certificates = [this] { return net_.ReloadCertificates(); };
     smtp_limits_.set_messages_per_mailbox_minute_max(config_.messages_per_mailbox_minute);
     imap_options_.append_bytes_max = config_.message_bytes;
 
@@ -277,18 +276,11 @@ class Daemon {
     };
     handlers.check_proxy = [this](const engine::ProxyHello& hello) { return node_->CheckProxy(hello); };
     handlers.make_proxied = [this](Connection& connection, const engine::ProxyHello& hello) {
-      imap::Preauthenticated client{hello.account, NameOf(hello.account)};
+      imap::Preauthenticated client{hello.account, node_->AccountName(hello.account)};
       return imap::MakeSession(*node_, loop_, connection, imap_options_, std::move(client));
     };
     handlers.make_pairing = [this](engine::PeerConnection& connection) { return MakePairing(connection); };
     return handlers;
-  }
-
-  std::string NameOf(const journal::AccountId& id) const {
-    for (const engine::AccountInfo& account : node_->Accounts()) {
-      if (account.id == id) return account.name;
-    }
-    return id.hex();
   }
 
   engine::ListenOptions ClientOptions(std::string name, std::string address, engine::ListenTls tls,

@@ -260,7 +260,8 @@ class Daemon(unittest.TestCase):
     @unittest.skipIf(os.geteuid() != 0, "needs another user")
     def test_the_admin_socket_asks_who_comes(self):
         # Even where somebody opened the way to it.
-        ways = [pair.directory, os.path.dirname(pair.a.admin), pair.a.admin]
+        sockets = os.path.dirname(pair.a.admin)
+        ways = [pair.directory, os.path.dirname(sockets), sockets, pair.a.admin]
         modes = [os.stat(way).st_mode for way in ways]
         try:
             for way in ways:
