@@ -39,6 +39,7 @@ using journal::LogLevel;
 constexpr unsigned kAlarmMarginSeconds = 2;
 // How often a start that takes long says so.
 constexpr int kRecoveringEveryMs = 5000;
+constexpr uint64_t kReadyPollMs = 2;
 
 LogLevel LogLevelOf(const std::string& name) {
   if (name == "debug") return LogLevel::kDebug;
@@ -155,15 +156,26 @@ class Daemon {
       return absl::UnavailableError("signals cannot be watched");
     }
     node_->Start();
-    Log(LogLevel::kInfo, "serving",
-        {{"version", GEMEL_VERSION}, {"node", journal::HexU64(identity_.node)}, {"data", config_.data_directory}});
-    NotifySystemd("READY=1\nSTATUS=");
+    SayServing();
     loop_.Run();
     Log(LogLevel::kInfo, "ended");
     return absl::OkStatus();
   }
 
  private:
+  // A node alone refuses accounts and mail until its first generation is durable, a moment after its first start. (One
+  // that has joined another may wait for that one for long.)
+  void SayServing() {
+    if (stopping_) return;
+    if (node_->generation() == 0 && !identity_.peer) {
+      loop_.After(kReadyPollMs, [this] { SayServing(); });
+      return;
+    }
+    Log(LogLevel::kInfo, "serving",
+        {{"version", GEMEL_VERSION}, {"node", journal::HexU64(identity_.node)}, {"data", config_.data_directory}});
+    NotifySystemd("READY=1\nSTATUS=");
+  }
+
   absl::Status Open() {
     auto identity = engine::ReadIdentity(*disk_, config_.data_directory);
     if (absl::IsNotFound(identity.status())) {

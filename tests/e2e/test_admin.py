@@ -143,7 +143,7 @@ class Lag(unittest.TestCase):
         pair.b.start()
         pair.wait_quiet()
         self.assertEqual(pair.a.status()["lag_bytes_out"], 0)
-        self.assertRegex(gemel("status")[1], r"peer +[0-9a-f]{16}, gemel \d+\.\d+\.\d+, connected")
+        self.assertRegex(gemel("status")[1], r"peer +[0-9a-f]{16}, connected \(gemel \d+\.\d+\.\d+\)")
 
 
 class LeftBehind(Directory):
