@@ -220,7 +220,7 @@ class FirstSide final : public ProtocolSession {
     std::string answer;
     const absl::Status status = Handle(line_.substr(0, end), &answer);
     if (!status.ok()) {
-      Log(LogLevel::kWarning, "pairing-refused",
+      Log(LogLevel::kWarning, "pairing_refused",
           {{"peer", connection_.peer_address()}, {"reason", std::string(status.message())}});
       answer = json::serialize(json::object{{"error", std::string(status.message())}});
     }

@@ -365,7 +365,7 @@ class Daemon {
     if (!identity_.peer) return;
     const auto status = engine::EndPairing(*disk_, config_.data_directory, identity_.peer->key_fingerprint);
     if (!status.ok()) {
-      Log(LogLevel::kWarning, "pairing-token-kept",
+      Log(LogLevel::kWarning, "pairing_token_kept",
           {{"error", std::string(status.message())}, {"advice", "it is void within the hour"}});
     }
   }

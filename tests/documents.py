@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What the programs say and docs/operator.md must explain: each log event, and each text of `problems` in a node's status;
-and each password scheme, which gemel(1) must name, too. Reads the sources. Prints what is missing as file:line: what; exit 1 where something is."""
+and each password scheme, which gemel(1) must name, too. Events are written in one way, so that a log can be read by a
+program. Reads the sources. Prints what is missing as file:line: what; exit 1 where something is."""
 import os
 import re
 import subprocess
@@ -72,8 +73,10 @@ def main():
         for found in EVENT.finditer(source):
             for event in filter(None, found.groups()):
                 events.add(event)
+                line = source.count("\n", 0, found.start()) + 1
+                if not re.fullmatch("[a-z][a-z0-9]*(_[a-z0-9]+)*", event):
+                    breaches.append(f"{path}:{line}: the event {event} is not in lower_snake_case")
                 if f"`{event}`" not in log:
-                    line = source.count("\n", 0, found.start()) + 1
                     breaches.append(f'{path}:{line}: "Log" of docs/operator.md does not name the event {event}')
         for found in PROBLEM.finditer(source):
             for literal in problem_text(source, found.end()):
