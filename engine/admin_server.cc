@@ -214,7 +214,7 @@ class AdminSession : public ProtocolSession {
 
   // The node may answer after the client is gone and this session with it.
   Node::Done Done() {
-    return [this, alive = std::weak_ptr<bool>(alive_)](absl::Status status) {
+    return [this, alive = std::weak_ptr<bool>(alive_)](const absl::Status& status) {
       if (alive.lock()) Answer(status);
     };
   }

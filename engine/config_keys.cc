@@ -109,7 +109,6 @@ const char* KindName(Kind kind) {
     case Kind::kText:
       return "text";
     case Kind::kPath:
-      return "absolute path";
     case Kind::kSocket:
       return "absolute path";
     case Kind::kListenerList:
@@ -121,7 +120,6 @@ const char* KindName(Kind kind) {
     case Kind::kBytes:
       return "size";
     case Kind::kMilliseconds:
-      return "duration";
     case Kind::kSeconds:
       return "duration";
     case Kind::kCount:

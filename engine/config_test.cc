@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 
 namespace gemel::engine {
@@ -67,8 +68,8 @@ TEST(Config, PathsThatCannotBeUsedAreRefused) {
   EXPECT_THAT(ErrorOf("[node]\ndata_directory = \"\"\n"), HasSubstr("g.toml:2: [node] data_directory: an absolute"));
   const std::string longest = "/" + std::string(106, 'x');
   for (const std::string key : {"[node]\nadmin_socket", "[lmtp]\nsocket"}) {
-    EXPECT_EQ(ErrorOf(key + " = \"" + longest + "\"\n"), "");
-    EXPECT_THAT(ErrorOf(key + " = \"" + longest + "x\"\n"),
+    EXPECT_EQ(ErrorOf(absl::StrCat(key, " = \"", longest, "\"\n")), "");
+    EXPECT_THAT(ErrorOf(absl::StrCat(key, " = \"", longest, "x\"\n")),
                 HasSubstr("the path has 108 bytes, and that of a Unix socket may have at most 107"));
   }
   EXPECT_EQ(ErrorOf("[lmtp]\nsocket = \"\"\n"), "");

@@ -49,7 +49,7 @@ Node::Done Later(NodeImpl& node, Node::Done done, absl::Status status) {
 }
 
 std::function<void(CommandResult)> Answer(Node::Done done) {
-  return [done = std::move(done)](CommandResult result) { done(result.status); };
+  return [done = std::move(done)](const CommandResult& result) { done(result.status); };
 }
 
 std::vector<Record> One(const AccountId& account, journal::RecordBody body) {

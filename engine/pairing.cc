@@ -102,7 +102,7 @@ absl::Status WritePairing(journal::Disk& disk, const std::string& data_directory
 
 // PermissionDenied, in words for the second node's administrator, where no token holds.
 absl::StatusOr<OpenPairing> ReadPairing(journal::Disk& disk, const std::string& data_directory, uint64_t now_ms) {
-  const absl::Status closed = absl::PermissionDeniedError(
+  absl::Status closed = absl::PermissionDeniedError(
       "no token holds at the first node: it was used, is older than an hour, was guessed wrong too often, or there "
       "never was one; `gemel pair` there prints a new one");
   const auto text = disk.ReadWhole(PairingPath(data_directory));

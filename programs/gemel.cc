@@ -5,7 +5,7 @@
 
 #include "programs/command.h"
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape): a fault of CLI11 may end it
   gemel::programs::CommandLine line;
   CLI::App app("Administers a Gemel mail server. Exit status: 0 good, 1 found something wrong, 2 used wrongly.",
                "gemel");
