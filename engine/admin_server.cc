@@ -178,8 +178,6 @@ class AdminSession : public ProtocolSession {
       if (!token.ok()) return Answer(token.status());
       return AnswerJson(json::object{{"token", token->token}, {"address", token->address}});
     }
-    if (request.target == "/reload") return Answer(hooks_.reload_certificates());
-
     auto arguments = Arguments::Parse(request.body);
     if (!arguments.ok()) return Answer(arguments.status());
     Arguments& a = *arguments;
@@ -216,7 +214,7 @@ class AdminSession : public ProtocolSession {
 
   // The node may answer after the client is gone and this session with it.
   Node::Done Done() {
-    return [this, alive = std::weak_ptr<bool>(alive_)](absl::Status status) {
+    return [this, alive = std::weak_ptr<bool>(alive_)](const absl::Status& status) {
       if (alive.lock()) Answer(status);
     };
   }

@@ -12,7 +12,6 @@
 //   POST /home/set               {"name", "place"}
 //   GET  /digests                                {account: digest}
 //   POST /pair/token                             {"token", "address"}: opens this node for one `gemel pair`
-//   POST /reload                                 reads the certificates again
 //
 // A change answers 200 {} when it is as durable as an acknowledgement. An error answers {"error": text} with 400
 // InvalidArgument, 403 PermissionDenied, 404 NotFound, 409 AlreadyExists or FailedPrecondition, 503 Unavailable or
@@ -43,7 +42,6 @@ struct AdminHooks {
     std::string address;  // that the second node is to dial
   };
   std::function<absl::StatusOr<PairingToken>()> new_pairing_token;
-  std::function<absl::Status()> reload_certificates;
 };
 
 // The answer to a user who may not: 403, as a whole response.

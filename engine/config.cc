@@ -3,160 +3,21 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <map>
-#include <optional>
 #include <sstream>
-#include <variant>
 
 // The compiled libtoml++; this is the only file that sees it.
 #define TOML_HEADER_ONLY 0
 #include <toml++/toml.h>
 
+#include "engine/config_keys.h"
 #include "fmt/format.h"
 
 namespace gemel::engine {
 namespace {
-
-// What a value means, which decides how it is read, checked and shown.
-enum class Kind { kText, kPath, kListenerList, kTextList, kHostPort, kBytes, kMilliseconds, kSeconds, kCount, kChoice };
-
-using Member = std::variant<std::string Config::*, std::vector<std::string> Config::*, uint64_t Config::*>;
-
-struct Key {
-  const char* section;
-  const char* name;
-  Kind kind;
-  Member member;
-  uint64_t min, max;    // of numbers, in the member's unit
-  const char* choices;  // space-separated, of kChoice
-  const char* meaning;
-};
-
-constexpr uint64_t kKiB = 1024, kMiB = kKiB * kKiB, kGiB = kKiB * kMiB, kTiB = kKiB * kGiB;
-constexpr uint64_t kDaySeconds = 24 * 3600;
-
-const Key kKeys[] = {
-    {"node", "data_directory", Kind::kPath, &Config::data_directory, 0, 0, "",
-     "Where the node keeps everything: identity, journal, accounts. Belongs to user gemel alone."},
-    {"node", "host_name", Kind::kText, &Config::host_name, 0, 0, "",
-     "The name given in greetings and Received lines. Empty: the system's host name."},
-    {"node", "admin_socket", Kind::kPath, &Config::admin_socket, 0, 0, "",
-     "Unix socket that gemel(1) talks to; root and the daemon's own user may use it."},
-    {"node", "log_level", Kind::kChoice, &Config::log_level, 0, 0, "debug info warning error off",
-     "The least severe lines that are logged, to standard error."},
-    {"node", "shutdown_time", Kind::kMilliseconds, &Config::shutdown_ms, 100, 8000, "",
-     "At SIGTERM, how long what was begun may take to finish. The daemon ends within 10 s in any case."},
-    {"link", "listen", Kind::kListenerList, &Config::link_listen, 0, 0, "",
-     "Where the peer connects: replication, proxied clients and pairing, all by TLS 1.3 with pinned keys."},
-    {"link", "address", Kind::kHostPort, &Config::link_address, 0, 0, "",
-     "HOST:PORT at which the peer reaches this node; told to it at pairing. Empty: host_name with the port of the "
-     "first listener."},
-    {"link", "heartbeat", Kind::kMilliseconds, &Config::heartbeat_ms, 50, 60'000, "",
-     "How often each node tells the other that it is there."},
-    {"link", "peer_timeout", Kind::kMilliseconds, &Config::peer_timeout_ms, 200, 600'000, "",
-     "Nothing heard for so long: the peer counts as away. At least two heartbeats."},
-    {"journal", "segment_size", Kind::kBytes, &Config::segment_bytes, kMiB, 2 * kGiB, "",
-     "Size of one journal file. They are written full of zeros once and used again."},
-    {"journal", "compression_level", Kind::kCount, &Config::zstd_level, 0, 19, "",
-     "zstd level of frames; 0 compresses nothing."},
-    {"journal", "retain_size", Kind::kBytes, &Config::retain_bytes, 0, 1024 * kTiB, "",
-     "At least so much of the journal stays, however old it is."},
-    {"journal", "retain_time", Kind::kSeconds, &Config::retain_seconds, 0, 3650 * kDaySeconds, "",
-     "How far back point-in-time recovery goes: journal and expunged letters younger than this stay, however much that "
-     "is."},
-    {"journal", "checkpoint_interval", Kind::kMilliseconds, &Config::checkpoint_ms, 100, 3'600'000, "",
-     "How often Maildir and indexes are made durable; a restart replays the journal since then."},
-    {"journal", "free_space_min", Kind::kBytes, &Config::free_bytes_min, 0, kTiB, "",
-     "With less free space than this mail is refused for the moment (452 4.3.1), and reading goes on."},
-    {"delivery", "ack_policy", Kind::kChoice, &Config::ack_policy, 0, 0, "pair-required pair-if-up local",
-     "What an acknowledgement promises. pair-required: on both disks, or a temporary refusal. pair-if-up: on both "
-     "disks while the peer is there, on this one while it is away. local: on this disk."},
-    {"delivery", "journal_backlog_max", Kind::kBytes, &Config::journal_backlog_bytes, kMiB, 64 * kGiB, "",
-     "Mail is refused for the moment when more than this waits for the journal."},
-    {"delivery", "store_backlog_max", Kind::kBytes, &Config::store_backlog_bytes, kMiB, 64 * kGiB, "",
-     "Mail is refused for the moment when more than this is journaled and not yet in the Maildirs."},
-    {"delivery", "postmaster", Kind::kTextList, &Config::postmaster, 0, 0, "",
-     "Accounts that get mail for postmaster where no alias or account has that name. Empty: the account of the domain "
-     "that was made first."},
-    {"smtp", "listen", Kind::kListenerList, &Config::smtp_listen, 0, 0, "",
-     "Where SMTP is spoken: mail for accounts here is taken, nothing is ever relayed. Empty list: not at all."},
-    {"smtp", "timeout", Kind::kMilliseconds, &Config::smtp_timeout_ms, 1000, 3'600'000, "",
-     "A client that sends nothing for so long is told 421 and closed (RFC 5321, 4.5.3.2.7: five minutes)."},
-    {"lmtp", "socket", Kind::kPath, &Config::lmtp_socket, 0, 0, "", "Unix socket for LMTP, mode 0660. Empty: none."},
-    {"lmtp", "listen", Kind::kListenerList, &Config::lmtp_listen, 0, 0, "",
-     "Where LMTP is spoken over TCP. Only loopback unless you say otherwise: who reaches it can deliver."},
-    {"lmtp", "timeout", Kind::kMilliseconds, &Config::lmtp_timeout_ms, 1000, 3'600'000, "", "As [smtp] timeout."},
-    {"imap", "listen", Kind::kListenerList, &Config::imap_listen, 0, 0, "",
-     "Where IMAP is spoken; passwords are taken only after STARTTLS, except from this host."},
-    {"imap", "listen_tls", Kind::kListenerList, &Config::imaps_listen, 0, 0, "",
-     "Where IMAP is spoken over TLS from the first byte."},
-    {"imap", "idle_account", Kind::kMilliseconds, &Config::idle_account_ms, 1000, 86'400'000, "",
-     "An account that nobody used for so long leaves memory."},
-    {"tls", "certificate", Kind::kPath, &Config::tls_certificate, 0, 0, "",
-     "PEM file with the certificate and its chain. SIGHUP reads it again. Empty: a self-signed one is made in the data "
-     "directory."},
-    {"tls", "key", Kind::kPath, &Config::tls_key, 0, 0, "", "PEM file with the certificate's private key."},
-    {"limits", "message_size", Kind::kBytes, &Config::message_bytes, kKiB, 4 * kGiB, "",
-     "The largest message that is taken, by SMTP, LMTP and APPEND."},
-    {"limits", "connections", Kind::kCount, &Config::connections, 1, 1'000'000, "",
-     "Client connections to one listener; this host's own may be as many besides."},
-    {"limits", "connections_per_address", Kind::kCount, &Config::connections_per_address, 1, 1'000'000, "",
-     "Client connections to one listener from one IPv4 address or IPv6 /64; this host's own are not counted."},
-    {"limits", "recipients", Kind::kCount, &Config::recipients, 100, 100'000, "",
-     "Recipients of one SMTP or LMTP transaction (RFC 5321, 4.5.3.1.8: at least 100)."},
-    {"limits", "received_hops", Kind::kCount, &Config::received_hops, 10, 1000, "",
-     "A message with more Received lines is refused as looping."},
-    {"limits", "errors", Kind::kCount, &Config::errors, 1, 100'000, "",
-     "So many refused commands end an SMTP connection."},
-    {"limits", "messages_per_connection", Kind::kCount, &Config::messages_per_connection, 1, 1'000'000'000, "",
-     "So many messages end an SMTP connection; the client is told to connect again."},
-    {"limits", "messages_per_mailbox_minute", Kind::kCount, &Config::messages_per_mailbox_minute, 0, 1'000'000'000, "",
-     "So many messages are taken for one account in a minute, more are refused for the moment. 0: no limit."},
-};
-
-struct SectionText {
-  const char* name;
-  const char* meaning;
-};
-const SectionText kSections[] = {
-    {"node", "This node."},
-    {"link", "The connection to the peer."},
-    {"journal", "The write-ahead journal and the checkpoint."},
-    {"delivery", "What acknowledging a message means, and when mail is refused for the moment."},
-    {"smtp", "Mail from other servers."},
-    {"lmtp", "Mail from an MTA on this host, such as Postfix or Exim."},
-    {"imap", "Mail clients."},
-    {"tls", "The certificate that clients are shown."},
-    {"limits", "Bounds for clients."},
-};
-
-const char* KindText(Kind kind) {
-  switch (kind) {
-    case Kind::kText:
-      return "text";
-    case Kind::kPath:
-      return "absolute path";
-    case Kind::kListenerList:
-      return "list of ADDRESS:PORT";
-    case Kind::kTextList:
-      return "list of text";
-    case Kind::kHostPort:
-      return "HOST:PORT";
-    case Kind::kBytes:
-      return "size";
-    case Kind::kMilliseconds:
-      return "duration";
-    case Kind::kSeconds:
-      return "duration";
-    case Kind::kCount:
-      return "number";
-    case Kind::kChoice:
-      return "one of";
-  }
-  return "";
-}
 
 size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -187,38 +48,6 @@ std::string Nearest(std::string_view word, const std::vector<std::string>& candi
   return best;
 }
 
-std::vector<std::string> Words(std::string_view text) {
-  std::istringstream in{std::string(text)};
-  std::vector<std::string> words;
-  for (std::string word; in >> word;) words.push_back(word);
-  return words;
-}
-
-std::string Join(const std::vector<std::string>& parts, std::string_view between) {
-  return fmt::format("{}", fmt::join(parts, between));
-}
-
-// The value as it is written in TOML.
-std::string ValueText(const Key& key, const Config& config) {
-  if (auto text = std::get_if<std::string Config::*>(&key.member)) return QuoteToml(config.*(*text));
-  if (auto list = std::get_if<std::vector<std::string> Config::*>(&key.member)) {
-    std::vector<std::string> quoted;
-    for (const std::string& item : config.*(*list)) quoted.push_back(QuoteToml(item));
-    return "[" + Join(quoted, ", ") + "]";
-  }
-  const uint64_t number = config.*std::get<uint64_t Config::*>(key.member);
-  switch (key.kind) {
-    case Kind::kBytes:
-      return QuoteToml(FormatBytes(number));
-    case Kind::kMilliseconds:
-      return QuoteToml(FormatMilliseconds(number));
-    case Kind::kSeconds:
-      return QuoteToml(FormatMilliseconds(number * 1000));
-    default:
-      return fmt::format("{}", number);
-  }
-}
-
 // Collects mistakes with their lines.
 class Reader {
  public:
@@ -239,10 +68,10 @@ class Reader {
 
   void ReadSection(const std::string& section, const toml::node& node) {
     std::vector<std::string> sections, keys;
-    for (const SectionText& known : kSections) sections.push_back(known.name);
+    for (const SectionText& known : ConfigSections()) sections.push_back(known.name);
     if (std::find(sections.begin(), sections.end(), section) == sections.end()) {
       std::vector<std::string> at_home;  // sections in which a key of this name would be right
-      for (const Key& key : kKeys) {
+      for (const Key& key : ConfigKeys()) {
         if (section == key.name) at_home.push_back(fmt::format("[{}]", key.section));
       }
       const std::string near = Nearest(section, sections);
@@ -255,7 +84,7 @@ class Reader {
     }
     const toml::table* table = node.as_table();
     if (!table) return Error(node, fmt::format("{} is a section: write [{}] on a line of its own", section, section));
-    for (const Key& key : kKeys) {
+    for (const Key& key : ConfigKeys()) {
       if (section == key.section) keys.push_back(key.name);
     }
     for (const auto& [name, value] : *table) ReadKey(section, std::string(name.str()), value, keys);
@@ -263,15 +92,15 @@ class Reader {
 
   void ReadKey(const std::string& section, const std::string& name, const toml::node& value,
                const std::vector<std::string>& keys) {
-    for (const Key& key : kKeys) {
+    for (const Key& key : ConfigKeys()) {
       if (section != key.section || name != key.name) continue;
-      lines_[&key - kKeys] = value.source().begin.line;
+      lines_[&key - ConfigKeys().data()] = value.source().begin.line;
       return ReadValue(key, value);
     }
     const std::string near = Nearest(name, keys);
     if (!near.empty())
       return Error(value, fmt::format("unknown key {} in [{}]; did you mean {}?", name, section, near));
-    for (const Key& key : kKeys) {
+    for (const Key& key : ConfigKeys()) {
       if (name == key.name) {
         return Error(value, fmt::format("unknown key {} in [{}]; there is one in [{}]", name, section, key.section));
       }
@@ -332,9 +161,14 @@ class Reader {
   static std::string WhyBadText(const Key& key, const std::string& text) {
     switch (key.kind) {
       case Kind::kPath:
-        // What may be absent may be empty.
-        if (text.empty() && key.member != Member(&Config::data_directory)) return "";
-        return text.starts_with('/') ? "" : "an absolute path is wanted, beginning with /";
+      case Kind::kSocket:
+        if (text.empty() && key.min == 0) return "";  // what may be absent
+        if (!text.starts_with('/')) {
+          return fmt::format("an absolute path is wanted, such as {}", ValueText(key, Config()));
+        }
+        if (text.size() <= key.max) return "";
+        return fmt::format("the path has {} bytes, and {} may have at most {}", text.size(),
+                           key.kind == Kind::kSocket ? "that of a Unix socket" : "one", key.max);
       case Kind::kChoice: {
         const auto choices = Words(key.choices);
         if (std::find(choices.begin(), choices.end(), text) != choices.end()) return "";
@@ -359,8 +193,8 @@ class Reader {
   }
 
   uint32_t LineOf(const Member& member) const {
-    for (const Key& key : kKeys) {
-      if (key.member == member) return lines_[&key - kKeys];
+    for (const Key& key : ConfigKeys()) {
+      if (key.member == member) return lines_[&key - ConfigKeys().data()];
     }
     return 0;
   }
@@ -391,52 +225,9 @@ class Reader {
 
   std::string path_;
   Config config_;
-  std::array<uint32_t, std::size(kKeys)> lines_{};  // where each key was given; 0: it was not
+  std::vector<uint32_t> lines_ = std::vector<uint32_t>(ConfigKeys().size());  // where each key was given; 0: it was not
   std::vector<std::string> errors_;
 };
-
-// Breaks text into lines of at most `width`, each begun with `indent`.
-std::string Wrap(std::string_view text, std::string_view indent, size_t width) {
-  std::string out, line;
-  for (const std::string& word : Words(text)) {
-    if (!line.empty() && indent.size() + line.size() + 1 + word.size() > width) {
-      out += fmt::format("{}{}\n", indent, line);
-      line.clear();
-    }
-    if (!line.empty()) line += ' ';
-    line += word;
-  }
-  if (!line.empty()) out += fmt::format("{}{}\n", indent, line);
-  return out;
-}
-
-std::string KindAndChoices(const Key& key) {
-  return key.kind == Kind::kChoice ? "one of " + Join(Words(key.choices), ", ") : KindText(key.kind);
-}
-
-template <class OnSection, class OnKey>
-void ForEach(OnSection on_section, OnKey on_key) {
-  for (const SectionText& section : kSections) {
-    on_section(section);
-    for (const Key& key : kKeys) {
-      if (std::string_view(key.section) == section.name) on_key(key);
-    }
-  }
-}
-
-std::string EscapeRoff(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '\\') {
-      out += "\\e";
-    } else if (c == '-') {
-      out += "\\-";
-    } else {
-      out += c;
-    }
-  }
-  return out.starts_with('.') || out.starts_with('\'') ? "\\&" + out : out;
-}
 
 }  // namespace
 
@@ -451,78 +242,19 @@ absl::StatusOr<Config> ParseConfig(std::string_view toml, const std::string& pat
 absl::StatusOr<Config> ReadConfig(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) {
+    if (errno == ENOENT) {
+      return absl::NotFoundError(fmt::format(
+          "{}: there is no such configuration file; name another with --config, or make it from what `gemel "
+          "check-config --example` prints",
+          path));
+    }
     const std::string why = fmt::format("{}: {}", path, strerror(errno));
-    return errno == EACCES ? absl::PermissionDeniedError(why) : absl::NotFoundError(why);
+    return errno == EACCES ? absl::PermissionDeniedError(why) : absl::UnavailableError(why);
   }
   std::ostringstream text;
   text << in.rdbuf();
   if (in.bad()) return absl::UnavailableError(path + ": cannot be read");
   return ParseConfig(text.str(), path);
-}
-
-std::string RenderConfig(const Config& config) {
-  const Config defaults;
-  std::string out, heading;
-  ForEach([&](const SectionText& section) { heading = fmt::format("[{}]\n", section.name); },
-          [&](const Key& key) {
-            const std::string value = ValueText(key, config);
-            if (value == ValueText(key, defaults)) return;
-            if (!out.empty() && !heading.empty()) out += '\n';
-            out += fmt::format("{}{} = {}\n", heading, key.name, value);
-            heading.clear();
-          });
-  return out;
-}
-
-std::string ExplainConfig() {
-  const Config defaults;
-  std::string out;
-  ForEach(
-      [&](const SectionText& section) {
-        out += fmt::format("{}[{}]  {}\n", out.empty() ? "" : "\n", section.name, section.meaning);
-      },
-      [&](const Key& key) {
-        out += fmt::format("  {} = {}   ({})\n", key.name, ValueText(key, defaults), KindAndChoices(key));
-        out += Wrap(key.meaning, "      ", 100);
-      });
-  return out;
-}
-
-std::string ExampleConfig() {
-  const Config defaults;
-  std::string out =
-      "# Configuration of gemeld. Every key is here with its default; take the # away to change one.\n"
-      "# `gemel check-config` checks this file, and `man gemeld.toml` says more.\n"
-      "# Accounts, domains, aliases and homes are not here: both nodes share them (`gemel account`, `gemel domain` "
-      "...).\n";
-  ForEach([&](const SectionText& section) { out += fmt::format("\n# {}\n[{}]\n", section.meaning, section.name); },
-          [&](const Key& key) {
-            out += "\n" + Wrap(fmt::format("{} ({})", key.meaning, KindAndChoices(key)), "# ", 100);
-            out += fmt::format("#{} = {}\n", key.name, ValueText(key, defaults));
-          });
-  return out;
-}
-
-std::string ConfigManPageSection() {
-  const Config defaults;
-  std::string out;
-  ForEach(
-      [&](const SectionText& section) {
-        out += fmt::format(".SS [{}]\n{}\n", section.name, EscapeRoff(section.meaning));
-      },
-      [&](const Key& key) {
-        out += fmt::format(
-            ".TP\n.B {}\n{}\nValue: {}; default\n.BR \"{}\" .\n", EscapeRoff(key.name), EscapeRoff(key.meaning),
-            EscapeRoff(key.kind == Kind::kChoice ? "choice of " + Join(Words(key.choices), ", ") : KindText(key.kind)),
-            [&] {
-              std::string value = EscapeRoff(ValueText(key, defaults));
-              for (size_t at = 0; (at = value.find('"', at)) != std::string::npos; at += 4) {
-                value.replace(at, 1, "\\(dq");
-              }
-              return value;
-            }());
-      });
-  return out;
 }
 
 NodeOptions NodeOptionsOf(const Config& config) {

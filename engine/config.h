@@ -1,8 +1,8 @@
 // gemeld.toml: what a node is told about itself. What both nodes must agree on (accounts, homes, domains, aliases) is
 // records, never configuration.
 //
-// Every key stands once, in the table in config.cc: name, kind, member, meaning. From it come the reading and the
-// checks, `gemel check-config --explain`, the packaged example and the man page gemeld.toml(5).
+// Every key stands once, in the table in config_keys.cc: name, kind, member, range, meaning. From it come the reading
+// and the checks, `gemel check-config --explain`, the packaged example and the man page gemeld.toml(5).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -72,7 +72,7 @@ struct Config {
 
 // InvalidArgument: every mistake on a line of its own, as FILE:LINE: what is wrong and what would be right.
 absl::StatusOr<Config> ParseConfig(std::string_view toml, const std::string& path);
-// NotFound or PermissionDenied besides: the file cannot be read.
+// NotFound, PermissionDenied or Unavailable besides: the file cannot be read.
 absl::StatusOr<Config> ReadConfig(const std::string& path);
 
 // TOML with the keys that differ from their defaults; ParseConfig gives the same Config back.

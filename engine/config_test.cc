@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+
 namespace gemel::engine {
 namespace {
 
@@ -57,6 +60,38 @@ TEST(Config, BadValuesSayWhatWouldBeRight) {
   EXPECT_THAT(ErrorOf("[smtp]\nlisten = [\"::1:25\"]\n"), HasSubstr("needs brackets"));
   EXPECT_THAT(ErrorOf("[smtp]\nlisten = [\"0.0.0.0:70000\"]\n"), HasSubstr("up to 65535"));
   EXPECT_THAT(ErrorOf("[smtp]\nlisten = \"0.0.0.0:25\"\n"), HasSubstr("a list is wanted"));
+}
+
+TEST(Config, PathsThatCannotBeUsedAreRefused) {
+  EXPECT_THAT(ErrorOf("[node]\nadmin_socket = \"\"\n"),
+              HasSubstr("g.toml:2: [node] admin_socket: an absolute path is wanted, such as \"/run/gemel/admin\""));
+  EXPECT_THAT(ErrorOf("[node]\ndata_directory = \"\"\n"), HasSubstr("g.toml:2: [node] data_directory: an absolute"));
+  const std::string longest = "/" + std::string(106, 'x');
+  for (const std::string key : {"[node]\nadmin_socket", "[lmtp]\nsocket"}) {
+    EXPECT_EQ(ErrorOf(absl::StrCat(key, " = \"", longest, "\"\n")), "");
+    EXPECT_THAT(ErrorOf(absl::StrCat(key, " = \"", longest, "x\"\n")),
+                HasSubstr("the path has 108 bytes, and that of a Unix socket may have at most 107"));
+  }
+  EXPECT_EQ(ErrorOf("[lmtp]\nsocket = \"\"\n"), "");
+}
+
+// Where the administrator looks for a key he finds the range that it is held to.
+TEST(Config, RangesAreToldWhereverKeysAreExplained) {
+  for (std::string text : {ExplainConfig(), ExampleConfig(), ConfigManPageSection()}) {
+    absl::StrReplaceAll({{"\n# ", " "}}, &text);            // the example's lines
+    EXPECT_THAT(text, HasSubstr("duration, 100ms to 8s"));  // [node] shutdown_time
+    EXPECT_THAT(text, HasSubstr("size, 1MiB to 2GiB"));     // [journal] segment_size
+    EXPECT_THAT(text, HasSubstr("number, 100 to 100000"));  // [limits] recipients
+    EXPECT_THAT(text, HasSubstr("duration, 0 to 3650d"));   // [journal] retain_time
+    EXPECT_THAT(text, HasSubstr("of at most 107 bytes"));   // [node] admin_socket
+  }
+}
+
+TEST(Config, AMissingFileIsNamedWithWhatToDo) {
+  const auto config = ReadConfig("/nowhere/gemeld.toml");
+  EXPECT_TRUE(absl::IsNotFound(config.status()));
+  EXPECT_THAT(std::string(config.status().message()),
+              ::testing::AllOf(HasSubstr("/nowhere/gemeld.toml: there is no such"), HasSubstr("--config")));
 }
 
 TEST(Config, ValuesThatContradictOneAnotherAreRefused) {

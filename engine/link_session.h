@@ -39,6 +39,7 @@ class LinkSession final : public ProtocolSession {
   bool paused() const { return paused_; }
   bool caught_up() const { return caught_up_; }
   const Hello& peer() const { return peer_; }
+  const std::string& peer_version() const { return peer_.software; }
   std::optional<CatchUpStatus> CatchUpOut() const;
   std::optional<CatchUpStatus> CatchUpIn() const;
   void LogProgress();

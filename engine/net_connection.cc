@@ -184,7 +184,7 @@ void SocketConnection::PumpTls() {
     const int error = SSL_get_error(ssl_.get(), got);
     if (error == SSL_ERROR_ZERO_RETURN) return OnPeerGone(/*clean=*/true);
     if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
-      journal::Log(journal::LogLevel::kInfo, "tls-error",
+      journal::Log(journal::LogLevel::kInfo, "tls_error",
                    {{"session", options_.session_id}, {"peer", options_.peer_address}, {"error", TlsErrorText()}});
       return OnPeerGone(/*clean=*/false);
     }
@@ -223,7 +223,7 @@ void SocketConnection::OnHandshakeDone() {
 void SocketConnection::FailHandshake(absl::Status status) {
   if (state_ != State::kOpen) return;
   handshaking_ = false;
-  journal::Log(journal::LogLevel::kInfo, "tls-handshake-failed",
+  journal::Log(journal::LogLevel::kInfo, "tls_handshake_failed",
                {{"listener", options_.listener},
                 {"peer", options_.peer_address},
                 {"session", options_.session_id},

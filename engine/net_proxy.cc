@@ -162,7 +162,7 @@ class ProxyAcceptor final : public ProtocolSession {
     link_.Send(WithLength(answer));
     if (status.ok()) return;
     refused_ = true;
-    journal::Log(journal::LogLevel::kInfo, "proxy-refused",
+    journal::Log(journal::LogLevel::kInfo, "proxy_refused",
                  {{"session", link_.session_id()}, {"reason", std::string(status.message())}});
     link_.CloseAfterSending();
   }

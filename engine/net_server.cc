@@ -93,7 +93,7 @@ class Net::Listener final : public NetLoop::Watcher {
     const std::optional<unsigned> uid = PeerUid(fd);
     if (uid && options.unix_uids.contains(*uid)) return true;
     journal::Log(
-        journal::LogLevel::kWarning, "connection-refused",
+        journal::LogLevel::kWarning, "connection_refused",
         {{"listener", options.name}, {"uid", uid ? std::to_string(*uid) : "unknown"}, {"reason", "not permitted"}});
     send(fd, options.stranger_goodbye.data(), options.stranger_goodbye.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     close(fd);
@@ -101,7 +101,7 @@ class Net::Listener final : public NetLoop::Watcher {
   }
   // Out of descriptors or memory: it would be ready for ever.
   void PauseAfterError(int error) {
-    journal::Log(journal::LogLevel::kError, "accept-failed",
+    journal::Log(journal::LogLevel::kError, "accept_failed",
                  {{"listener", options.name}, {"error", strerror(error)}, {"advice", "raise LimitNOFILE"}});
     net_.loop_.Rewatch(fd_, 0, this);
     net_.loop_.Cancel(pause_);
@@ -277,9 +277,9 @@ absl::Status Net::ReloadCertificates() {
   if (client_tls_ == nullptr) return absl::OkStatus();
   absl::Status status = client_tls_->Reload();
   if (status.ok()) {
-    journal::Log(journal::LogLevel::kInfo, "certificates-reloaded");
+    journal::Log(journal::LogLevel::kInfo, "certificates_reloaded");
   } else {
-    journal::Log(journal::LogLevel::kError, "certificates-not-reloaded",
+    journal::Log(journal::LogLevel::kError, "certificates_not_reloaded",
                  {{"error", std::string(status.message())}, {"advice", "the old certificate stays in use"}});
   }
   return status;
@@ -334,7 +334,7 @@ void Net::Accepted(Listener& listener, int fd, SocketConnection::Options options
   size_t& connections = options.loopback ? listener.own : listener.strangers;
   const bool full = connections >= limits.connections_max;
   if (full || (!options.loopback && !listener.TakePlace(options.peer_address))) {
-    journal::Log(journal::LogLevel::kWarning, "connection-refused",
+    journal::Log(journal::LogLevel::kWarning, "connection_refused",
                  {{"listener", limits.name},
                   {"peer", options.peer_address},
                   {"reason", full ? "too many connections" : "too many connections from this address"}});

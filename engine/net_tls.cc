@@ -76,11 +76,11 @@ absl::StatusOr<SslContextPtr> LoadClientContext(const std::string& certificate_f
     return absl::InvalidArgumentError("certificate " + certificate_file + ": " + TlsErrorText());
   }
   if (SSL_CTX_use_PrivateKey_file(context.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
-    return absl::InvalidArgumentError("private key " + key_file + ": " + TlsErrorText());
-  }
-  if (SSL_CTX_check_private_key(context.get()) != 1) {
-    return absl::InvalidArgumentError("private key " + key_file + " does not belong to certificate " +
-                                      certificate_file);
+    const std::string why = TlsErrorText();  // whether they belong together is looked at here already
+    return absl::InvalidArgumentError(why.find("mismatch") == std::string::npos
+                                          ? "private key " + key_file + ": " + why
+                                          : "private key " + key_file + " does not belong to certificate " +
+                                                certificate_file);
   }
   return context;
 }
@@ -131,7 +131,7 @@ absl::StatusOr<std::unique_ptr<ClientTls>> ClientTls::LoadSelfSigned(journal::Di
     if (status.ok()) status = disk.ReplaceDurably(certificate_file, made->certificate_pem);
     if (!status.ok()) return status;
   }
-  journal::Log(journal::LogLevel::kWarning, "tls-self-signed",
+  journal::Log(journal::LogLevel::kWarning, "tls_self_signed",
                {{"certificate", certificate_file}, {"advice", "configure [tls] certificate and key"}});
   return Load(certificate_file, key_file);
 }
@@ -198,7 +198,7 @@ int VerifyKey(X509_STORE_CTX* store, void*) {
   const std::string fingerprint = FingerprintOfCertificate(X509_STORE_CTX_get0_cert(store));
   // A client that offers no application protocol gets no further than here.
   if (!alpn.empty() && !fingerprint.empty() && session->tls->check(alpn, fingerprint)) return 1;
-  journal::Log(journal::LogLevel::kWarning, "peer-key-refused",
+  journal::Log(journal::LogLevel::kWarning, "peer_key_refused",
                {{"protocol", alpn}, {"key", fingerprint}, {"advice", "not the key pinned at pairing"}});
   X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
   return 0;

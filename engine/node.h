@@ -90,10 +90,11 @@ struct NodeStatus {
   std::string state;                        // "paired", "solo", "starting", "failed"
   std::string policy;                       // "pair-required", "pair-if-up", "local"
   bool peer_connected = false;              // the link is up and exchanging
+  std::string peer_version;                 // while it is
   bool peer_counts = false;                 // the ack policy waits for it
   std::optional<uint64_t> last_contact_ms;  // since the peer was heard
   std::vector<OriginSeq> clock, peer_clock;
-  uint64_t lag_records_out = 0, lag_bytes_out = 0;  // ours that the peer does not hold durably
+  uint64_t lag_records_out = 0, lag_bytes_out = 0;  // ours that the peer does not hold durably, as far as we know
   uint64_t lag_records_in = 0;                      // the peer's that we do not hold, as far as we know
   std::optional<CatchUpStatus> catch_up_out, catch_up_in;
   uint64_t unprotected = 0;  // acknowledged mutations that only this disk holds
@@ -144,6 +145,7 @@ class Node : public Service {
   virtual void SetAlias(std::string address, std::vector<std::string> targets, Done done) = 0;
   virtual void SetHome(std::string name, uint8_t place, Done done) = 0;  // decision 9: refused while the link is down
   virtual std::vector<AccountInfo> Accounts() const = 0;
+  virtual std::string AccountName(const AccountId& id) const = 0;  // of one that is not known: its id
   struct DomainInfo {
     std::string domain, alias_of;
   };

@@ -49,7 +49,7 @@ Node::Done Later(NodeImpl& node, Node::Done done, absl::Status status) {
 }
 
 std::function<void(CommandResult)> Answer(Node::Done done) {
-  return [done = std::move(done)](CommandResult result) { done(result.status); };
+  return [done = std::move(done)](const CommandResult& result) { done(result.status); };
 }
 
 std::vector<Record> One(const AccountId& account, journal::RecordBody body) {
@@ -153,8 +153,17 @@ void NodeImpl::SetAlias(std::string address, std::vector<std::string> targets, D
     return absl::InvalidArgumentError(
         absl::StrCat(each, ": ", domain, " is not a domain of this server; nothing is forwarded elsewhere"));
   };
+  // A target that is nobody would be found out by who writes to it.
+  const auto check_target = [this, &check](const std::string& each) {
+    absl::Status status = check(each);
+    if (status.ok() && absl::IsNotFound(directory_.Resolve(each, options_.postmaster_accounts).status())) {
+      status = absl::NotFoundError(absl::StrCat("there is no account or alias ", each,
+                                                ": add it first; `gemel account list` shows the accounts"));
+    }
+    return status;
+  };
   absl::Status status = targets.empty() ? absl::OkStatus() : check(address);
-  for (const std::string& each : targets) status.Update(check(each));
+  for (const std::string& each : targets) status.Update(check_target(each));
   if (!status.ok()) {
     Later(*this, std::move(done), std::move(status));
     return;
@@ -204,6 +213,11 @@ std::vector<AccountInfo> NodeImpl::Accounts() const {
   }
   std::sort(infos.begin(), infos.end(), [](const AccountInfo& a, const AccountInfo& b) { return a.name < b.name; });
   return infos;
+}
+
+std::string NodeImpl::AccountName(const AccountId& id) const {
+  const Account* account = directory_.Find(id);
+  return account == nullptr ? id.hex() : account->name;
 }
 
 std::vector<Node::DomainInfo> NodeImpl::Domains() const {
@@ -260,12 +274,13 @@ NodeStatus NodeImpl::Status() {
     // Those not durable here yet as well: a letter that waits for its place is not at rest.
     const journal::Seq last = origin == origin_ ? created_ : seq;
     status.lag_records_out += last - std::min(last, peer_held_.Get(origin));
+    status.lag_bytes_out += journal_->BytesAfter(origin, peer_held_.Get(origin));
   }
   for (const auto& [origin, seq] : peer_held_.entries()) {
     if (origin.node != identity_.node) status.lag_records_in += seq - std::min(seq, held.Get(origin));
   }
-  for (const QueuedFrame& queued : own_.frames) status.lag_bytes_out += queued.frame->shipped.size();
   if (link_ != nullptr) {
+    status.peer_version = link_->peer_version();
     status.catch_up_out = link_->CatchUpOut();
     status.catch_up_in = link_->CatchUpIn();
   }

@@ -136,6 +136,7 @@ class NodeImpl final : public Node {
   void SetAlias(std::string address, std::vector<std::string> targets, Done done) override;
   void SetHome(std::string name, uint8_t place, Done done) override;
   std::vector<AccountInfo> Accounts() const override;
+  std::string AccountName(const AccountId& id) const override;
   std::vector<DomainInfo> Domains() const override;
   std::vector<AliasInfo> Aliases() const override;
   NodeStatus Status() override;

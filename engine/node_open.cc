@@ -133,6 +133,14 @@ absl::Status NodeImpl::OpenJournalAndStore() {
   }
   // Below the checkpoint nothing is replayed, and the clock may have been set back since.
   for (const auto& [node, base] : recovered.bases) NoteHlc(base, node == identity_.node);
+  // What the peer had of ours: until it says so itself, as much of its word as this journal has.
+  for (const auto& [origin, seq] : directory_.closed().entries()) {
+    if (origin.node == identity_.node) peer_held_.Raise(origin, seq);
+  }
+  const journal::VectorClock had = identity_.peer ? recovered.applied[identity_.peer->node] : journal::VectorClock();
+  for (const auto& [origin, seq] : had.entries()) {
+    if (origin.node == identity_.node) peer_held_.Raise(origin, seq);
+  }
   missing_ = std::move(recovered.missing);
   committed_end_ = recovered.end;
   return absl::OkStatus();

@@ -216,7 +216,8 @@ TEST_F(NodeTest, AKilledNodeHasEverythingAgain) {
 TEST_F(NodeTest, AWipedNodeGetsItsAccountsAndLettersBack) {
   StartPair();
   std::optional<absl::Status> added;
-  pair_.nodes[1]->AddAccount("ann@example.test", testing::kPassHash, 0, [&](absl::Status status) { added = status; });
+  pair_.nodes[1]->AddAccount("ann@example.test", testing::kPassHash, 0,
+                             [&](absl::Status status) { added = std::move(status); });
   ASSERT_TRUE(pair_.RunUntil([&] { return added.has_value(); }));
   ASSERT_TRUE(added->ok()) << *added;
   ASSERT_TRUE(pair_.RunUntilQuiet());
@@ -233,7 +234,7 @@ TEST_F(NodeTest, AWipedNodeGetsItsAccountsAndLettersBack) {
   };
   EXPECT_EQ(letters_of(0), 4u);
   std::optional<absl::Status> moved;
-  pair_.nodes[0]->SetHome("ann@example.test", 1, [&](absl::Status status) { moved = status; });
+  pair_.nodes[0]->SetHome("ann@example.test", 1, [&](absl::Status status) { moved = std::move(status); });
   ASSERT_TRUE(pair_.RunUntil([&] { return moved.has_value(); }));
   ASSERT_TRUE(moved->ok()) << *moved;
   pair_.loop.RunFor(2000);
@@ -293,7 +294,8 @@ TEST_F(NodeTest, AnAccountMadeOnBothNodesHasOneHome) {
       if (pair_.nodes[place] == nullptr) Start(place);
       ASSERT_TRUE(pair_.RunUntil([&] { return pair_.nodes[place]->Status().state != "starting"; }));
       std::optional<absl::Status> done;
-      pair_.nodes[place]->AddAccount(name, testing::kPassHash, place, [&](absl::Status status) { done = status; });
+      pair_.nodes[place]->AddAccount(name, testing::kPassHash, place,
+                                     [&](absl::Status status) { done = std::move(status); });
       ASSERT_TRUE(pair_.RunUntil([&] { return done.has_value(); }));
       EXPECT_TRUE(done->ok()) << *done;
       pair_.loop.RunFor(100);
@@ -320,7 +322,7 @@ TEST_F(NodeTest, AHomeMovesAndUidsJumpToTheOtherLane) {
   AddAccount("ann@example.test", 0);
   ASSERT_TRUE(Deliver(0, "ann@example.test", "\nx\n").ok());
   std::optional<absl::Status> done;
-  pair_.nodes[0]->SetHome("ann@example.test", 1, [&](absl::Status status) { done = status; });
+  pair_.nodes[0]->SetHome("ann@example.test", 1, [&](absl::Status status) { done = std::move(status); });
   ASSERT_TRUE(pair_.RunUntil([&] { return done.has_value(); }));
   EXPECT_TRUE(done->ok()) << *done;
   ASSERT_TRUE(
@@ -345,7 +347,7 @@ TEST_F(NodeTest, ALargeBodyAndManyRecipients) {
   AddAccount("bob@example.test", 1);
   std::optional<absl::Status> done;
   pair_.nodes[0]->SetAlias("all@example.test", {"ann@example.test", "bob@example.test"},
-                           [&](absl::Status s) { done = s; });
+                           [&](absl::Status s) { done = std::move(s); });
   ASSERT_TRUE(pair_.RunUntil([&] { return done.has_value(); }));
   const std::string large = "Subject: large\n\n" + std::string(3'000'000, 'x') + "\n";
   ASSERT_TRUE(Deliver(0, "ann@example.test", large).ok());
@@ -448,6 +450,7 @@ TEST_F(NodeTest, DomainsAndAliasesAreLawful) {
   EXPECT_EQ(domain("example.test", "example.test"), wrong);
   EXPECT_EQ(alias("all@example.test", {"ann@example.test", "Ann@Other.test"}), absl::StatusCode::kOk);
   EXPECT_EQ(alias("all@example.test", {"ann@example.test", "ann"}), wrong);
+  EXPECT_EQ(alias("all@example.test", {"ann@example.test", "nobody@example.test"}), absl::StatusCode::kNotFound);
   EXPECT_EQ(alias("all@example.test", {"ann@elsewhere.test"}), wrong);
   EXPECT_EQ(alias("all@elsewhere.test", {"ann@example.test"}), wrong);
   EXPECT_EQ(alias("all", {"ann@example.test"}), wrong);

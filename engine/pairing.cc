@@ -102,7 +102,7 @@ absl::Status WritePairing(journal::Disk& disk, const std::string& data_directory
 
 // PermissionDenied, in words for the second node's administrator, where no token holds.
 absl::StatusOr<OpenPairing> ReadPairing(journal::Disk& disk, const std::string& data_directory, uint64_t now_ms) {
-  const absl::Status closed = absl::PermissionDeniedError(
+  absl::Status closed = absl::PermissionDeniedError(
       "no token holds at the first node: it was used, is older than an hour, was guessed wrong too often, or there "
       "never was one; `gemel pair` there prints a new one");
   const auto text = disk.ReadWhole(PairingPath(data_directory));
@@ -169,6 +169,18 @@ absl::StatusOr<std::string> NewPairingToken(journal::Disk& disk, const std::stri
   OpenPairing open;
   open.secret_hash = HashOfSecret(token.secret);
   open.expires_ms = static_cast<int64_t>(clock.NowMillis() + kPairingTokenMs);
+  if (identity.peer) {
+    // Paired, as far as this node is concerned. While the file is there, the second one has not shown that it has
+    // finished, and may need another token; nobody else may use it.
+    if (absl::IsNotFound(disk.Stat(PairingPath(data_directory)).status())) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("this node is paired already, with node ", journal::HexU64(identity.peer->node), " at ",
+                       identity.peer->link_address,
+                       ": a pair has two nodes, and `gemel status` tells of them; how a lost one is rebuilt is on the "
+                       "operator's page, \"Failed disk\""));
+    }
+    open.second_key = identity.peer->key_fingerprint;
+  }
   if (absl::Status status = WritePairing(disk, data_directory, open); !status.ok()) return status;
   return EncodePairingToken(token);
 }
@@ -208,7 +220,7 @@ class FirstSide final : public ProtocolSession {
     std::string answer;
     const absl::Status status = Handle(line_.substr(0, end), &answer);
     if (!status.ok()) {
-      Log(LogLevel::kWarning, "pairing-refused",
+      Log(LogLevel::kWarning, "pairing_refused",
           {{"peer", connection_.peer_address()}, {"reason", std::string(status.message())}});
       answer = json::serialize(json::object{{"error", std::string(status.message())}});
     }
@@ -239,9 +251,6 @@ class FirstSide final : public ProtocolSession {
     if (!node || *node == 0 || peer.link_address.empty()) return absl::InvalidArgumentError("malformed request");
     peer.node = *node;
 
-    if (!open->second_key.empty() && open->second_key != peer.key_fingerprint) {
-      return absl::PermissionDeniedError("the token has been used by another node");
-    }
     if (peer.node == identity_.node || peer.key_fingerprint == identity_.key_fingerprint) {
       return absl::FailedPreconditionError("a node cannot be paired with itself");
     }
@@ -249,6 +258,9 @@ class FirstSide final : public ProtocolSession {
         (identity_.peer->node != peer.node || identity_.peer->key_fingerprint != peer.key_fingerprint)) {
       return absl::FailedPreconditionError(
           absl::StrCat("the first node is already paired, with node ", journal::HexU64(identity_.peer->node)));
+    }
+    if (!open->second_key.empty() && open->second_key != peer.key_fingerprint) {
+      return absl::PermissionDeniedError("the token has been used by another node");
     }
     if (absl::Status status = SetPeer(*open, peer); !status.ok()) return status;
 

@@ -36,7 +36,8 @@ inline constexpr char kPairingExporter[] = "EXPORTER-gemel-pair";
 
 // ---- on the first node ----
 
-// Opens the node for one pairing; an earlier token is void from now on.
+// Opens the node for one pairing; an earlier token is void from now on. FailedPrecondition: it is paired, and its peer
+// has finished pairing, too; until then a new token is for that peer alone.
 absl::StatusOr<std::string> NewPairingToken(journal::Disk& disk, const std::string& data_directory,
                                             const Identity& identity, const journal::Clock& clock,
                                             journal::Random& random);

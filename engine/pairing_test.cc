@@ -54,7 +54,10 @@ class FirstNode {
     loop_.Stop();
     thread_.join();
   }
-  std::string Token() { return *NewPairingToken(*disk, directory, identity, clock_, journal::SystemRandom()); }
+  absl::StatusOr<std::string> NewToken() {
+    return NewPairingToken(*disk, directory, identity, clock_, journal::SystemRandom());
+  }
+  std::string Token() { return *NewToken(); }
 
   std::unique_ptr<journal::Disk> disk = journal::MakePosixDisk();
   const std::string directory;
@@ -247,10 +250,32 @@ TEST(Pairing, TheTokenIsGoneWhenTheSecondNodeHasDialled) {
   const auto late = Pair(TempDirectory(), first.address, token);
   EXPECT_TRUE(absl::IsPermissionDenied(late.status())) << late.status();
   EXPECT_THAT(std::string(late.status().message()), HasSubstr("it was used"));
-  // A token made since then is not this node's to end.
-  first.Token();
+}
+
+TEST(Pairing, APairThatIsMadeGetsNoTokenAndAnUnfinishedOneGetsItsOwn) {
+  TestClock clock;
+  FirstNode first(TempDirectory(), clock);
+  const std::string token = first.Token();
+  const std::string directory = TempDirectory(), kept = TempDirectory();
+  EXPECT_FALSE(Pair(directory, "127.0.0.1:1", token).ok());
+  std::filesystem::copy(directory, kept, std::filesystem::copy_options::recursive);
+  const auto second = Pair(directory, first.address, token);
+  ASSERT_TRUE(second.ok()) << second.status();
+
+  // The answer may not have come, and the hour be over: another token for the same second node, and for no other.
+  clock.now_ms += 2 * kPairingTokenMs;
+  const std::string renewed = first.Token();
+  EXPECT_THAT(std::string(Pair(TempDirectory(), first.address, renewed).status().message()),
+              HasSubstr("already paired"));
+  EXPECT_TRUE(Pair(kept, first.address, renewed).ok());
+
+  const auto disk = journal::MakePosixDisk();
   ASSERT_TRUE(EndPairing(*disk, first.directory, second->key_fingerprint).ok());
-  EXPECT_TRUE(std::filesystem::exists(first.directory + "/node/pairing.json"));
+  EXPECT_FALSE(std::filesystem::exists(first.directory + "/node/pairing.json"));
+  const auto refused = first.NewToken();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused.status())) << refused.status();
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("paired already, with node"));
+  EXPECT_FALSE(std::filesystem::exists(first.directory + "/node/pairing.json"));
 }
 
 TEST(Pairing, DirectoryInUseIsRefused) {

@@ -23,6 +23,7 @@ void VisitStatus(Status& s, Visit visit) {
   visit("state", s.state);
   visit("policy", s.policy);
   visit("peer_connected", s.peer_connected);
+  visit("peer_version", s.peer_version);
   visit("peer_counts", s.peer_counts);
   visit("last_contact_ms", s.last_contact_ms);
   visit("clock", s.clock);
@@ -152,8 +153,8 @@ std::string StatusText(const NodeStatus& s) {
   } else {
     std::string heard = "never heard";
     if (s.last_contact_ms) heard = fmt::format("heard {:.1f} s ago", static_cast<double>(*s.last_contact_ms) / 1000);
-    line("peer", fmt::format("{}, {}, {}{}", s.peer_node, s.peer_connected ? "connected" : "away", heard,
-                             s.peer_counts ? "" : ", not waited for"));
+    const std::string connected = s.peer_connected ? fmt::format("connected (gemel {})", s.peer_version) : "away";
+    line("peer", fmt::format("{}, {}, {}{}", s.peer_node, connected, heard, s.peer_counts ? "" : ", not waited for"));
   }
   line("lag", fmt::format("{} records ({}) to the peer, {} from it", s.lag_records_out, Rounded(s.lag_bytes_out),
                           s.lag_records_in));

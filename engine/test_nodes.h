@@ -76,7 +76,7 @@ class NodeTest : public ::testing::Test {
   }
   void AddAccount(const std::string& name, std::optional<uint8_t> home) {
     std::optional<absl::Status> done;
-    pair_.nodes[0]->AddAccount(name, kPassHash, home, [&](absl::Status status) { done = status; });
+    pair_.nodes[0]->AddAccount(name, kPassHash, home, [&](absl::Status status) { done = std::move(status); });
     ASSERT_TRUE(pair_.RunUntil([&] { return done.has_value(); }));
     ASSERT_TRUE(done->ok()) << *done;
     ASSERT_TRUE(pair_.RunUntilQuiet());

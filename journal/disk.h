@@ -23,7 +23,7 @@ class File {
   virtual absl::StatusOr<size_t> ReadAt(uint64_t offset, char* out, size_t bytes) = 0;
   virtual absl::Status WriteAt(uint64_t offset, std::string_view bytes) = 0;
   virtual absl::Status DataSync() = 0;  // fdatasync: never retried after a failure as if nothing had happened
-  // A hint: what is to be synced later may as well go to the disk from now on. Waits for nothing, and makes nothing
+  // A hint: what is to be synced later may as well go to the disk from now on. Waits for nothing, makes nothing
   // durable.
   virtual void BeginWriteback(uint64_t /*offset*/, uint64_t /*bytes*/) {}
   virtual absl::Status Truncate(uint64_t bytes) = 0;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "journal/frame.h"
+#include "journal/frame_memory.h"
 #include "journal/recovery.h"
 #include "journal/segment.h"
 #include "journal/segment_store.h"
@@ -16,7 +17,6 @@ namespace {
 // What one commit takes: enough to amortise its sync, little enough that a large body does not hold up the rest.
 constexpr size_t kCommitBytesMax = 4 * 1024 * 1024;
 // Newest frames of each origin whose chain is known without reading the disk.
-constexpr size_t kChainsKept = 1024;
 
 // For pending_bytes: near enough to what encoding will give.
 size_t ApproximateBytes(const Record& record) {
@@ -110,6 +110,10 @@ class JournalImpl : public Journal {
     }
     return bytes;
   }
+  uint64_t BytesAfter(const Origin& origin, Seq seq) const override {
+    std::lock_guard lock(state_mutex_);
+    return frames_.BytesAfter(origin, seq);
+  }
 
  private:
   absl::Status Gather(std::vector<absl::Status>* rejected);
@@ -126,7 +130,6 @@ class JournalImpl : public Journal {
     bytes_on_disk_ = store_.SpareBytes();
     for (const SegmentInfo& segment : segments_) bytes_on_disk_ += segment.segment_bytes;
   }
-  void RememberChain(const Origin& origin, Seq last_seq, uint64_t chain);
   size_t FrameBytesMax() const { return std::min<size_t>(options_.frame_bytes_max, options_.segment_bytes / 4); }
 
   Disk& disk_;
@@ -160,7 +163,7 @@ class JournalImpl : public Journal {
   Position end_ = 0;
   std::vector<SegmentInfo> segments_;
   uint64_t bytes_on_disk_ = 0;
-  std::map<Origin, std::deque<std::pair<Seq, uint64_t>>> chains_;
+  FrameMemory frames_;
 };
 
 absl::Status JournalImpl::Init(Recovered* recovered) {
@@ -175,7 +178,8 @@ absl::Status JournalImpl::Init(Recovered* recovered) {
   absl::StatusOr<Recovery> recovery = Recover(
       disk_, options_.directory,
       [this, recovered](Position, Position, const FrameHeader& header) {
-        RememberChain(header.origin, header.last_seq(), header.chain);
+        frames_.Remember(header.origin, header.last_seq(), header.chain, header.shipped_bytes());
+        recovered->applied[header.origin.node].Merge(header.applied);
         Hlc& base = recovered->bases[header.origin.node];
         base = std::max(base, header.base);
       },
@@ -493,7 +497,7 @@ std::vector<Committed> JournalImpl::Publish(std::vector<Prepared> batch) {
         durable_tips_[frame.origin] = {frame.last_seq(), frame.chain};
         if (!gaps) held_.Raise(frame.origin, frame.last_seq());
       }
-      RememberChain(frame.origin, frame.last_seq(), frame.chain);
+      frames_.Remember(frame.origin, frame.last_seq(), frame.chain, frame.shipped.size());
       bytes += prepared.queued_bytes;
       out.push_back({std::move(prepared.frame), prepared.begin, prepared.end, prepared.fills_gap});
     }
@@ -509,24 +513,12 @@ std::vector<Committed> JournalImpl::Publish(std::vector<Prepared> batch) {
   return out;
 }
 
-void JournalImpl::RememberChain(const Origin& origin, Seq last_seq, uint64_t chain) {
-  auto& chains = chains_[origin];
-  const std::pair<Seq, uint64_t> entry(last_seq, chain);
-  chains.insert(std::upper_bound(chains.begin(), chains.end(), entry), entry);  // at the end, but for a repair
-  if (chains.size() > kChainsKept) chains.pop_front();
-}
-
 std::optional<uint64_t> JournalImpl::ChainAt(const Origin& origin, Seq seq) const {
   if (seq == 0) return 0;
   SegmentNumber holder = 0;
   {
     std::lock_guard lock(state_mutex_);
-    if (const auto it = chains_.find(origin); it != chains_.end()) {
-      const auto& chains = it->second;
-      const auto at = std::lower_bound(chains.begin(), chains.end(), std::pair<Seq, uint64_t>(seq, 0));
-      if (at != chains.end() && at->first == seq) return at->second;
-      if (!chains.empty() && seq > chains.front().first) return std::nullopt;  // inside a frame, or not here yet
-    }
+    if (std::optional<uint64_t> chain; frames_.FindChain(origin, seq, &chain)) return chain;
     for (const SegmentInfo& segment : segments_) {
       const auto tip = segment.tips.find(origin);
       if (tip == segment.tips.end() || tip->second.seq < seq) {

@@ -58,10 +58,11 @@ struct JournalOptions {
 };
 
 struct Recovered {
-  VectorClock held;                   // everything on this disk
-  std::map<NodeId, Hlc> bases;        // of each node's newest frame
-  Position end = 0;                   // where the next frame goes
-  std::vector<std::string> problems;  // damaged frames, each with segment, offset and what to do
+  VectorClock held;                       // everything on this disk
+  std::map<NodeId, Hlc> bases;            // of each node's newest frame
+  std::map<NodeId, VectorClock> applied;  // what each node had applied, as its frames here say
+  Position end = 0;                       // where the next frame goes
+  std::vector<std::string> problems;      // damaged frames, each with segment, offset and what to do
   struct Missing {
     Origin origin;
     Seq first = 0;
@@ -118,6 +119,8 @@ class Journal {
   virtual Position oldest() const = 0;
   virtual uint64_t bytes_on_disk() const = 0;               // with the spare files
   virtual uint64_t BytesFrom(Position position) const = 0;  // of what is kept, from there to end()
+  // Of the origin's durable frames behind this record: exact for the newest ones, about right for older ones.
+  virtual uint64_t BytesAfter(const Origin& origin, Seq seq) const = 0;
 };
 
 // What Append takes. InvalidArgument: a record is larger than kRecordBytesMax, or the clock than a frame has room for.

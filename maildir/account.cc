@@ -95,10 +95,9 @@ void Account::SetAside(const absl::Status& why) {
   // The log belongs to the file; without the file it would be replayed into the next one.
   for (const char* suffix : {"-wal", "-shm", ""}) {
     const absl::Status s = context_.disk.Rename(IndexPath() + suffix, to + suffix);
-    if (!s.ok() && !absl::IsNotFound(s)) journal::Log(LogLevel::kError, "index not set aside", {{"error", View(s)}});
+    if (!s.ok() && !absl::IsNotFound(s)) journal::Log(LogLevel::kError, "index_not_set_aside", {{"error", View(s)}});
   }
-  journal::Log(LogLevel::kError, "index damaged, set aside",
-               {{"account", name_}, {"error", View(why)}, {"kept_as", to}});
+  journal::Log(LogLevel::kError, "index_set_aside", {{"account", name_}, {"error", View(why)}, {"kept_as", to}});
 }
 
 absl::StatusOr<AccountFiles*> Account::Files() {
@@ -209,7 +208,7 @@ absl::Status Account::Create(const std::string& path, const Message& message, co
   }
   if (absl::IsNotFound(status)) {
     // Only the row then: opening the message will not find its file, and the engine restores it.
-    journal::Log(LogLevel::kError, "spooled body is missing",
+    journal::Log(LogLevel::kError, "spooled_body_missing",
                  {{"account", name_}, {"path", path}, {"error", View(status)}});
     status = absl::OkStatus();
   }
@@ -236,7 +235,7 @@ absl::Status Account::Do(const CopyMessage& op) {
   const absl::Status status =
       WithFile(op.from, source, op.keywords, [&](const std::string& from) { return files_.LinkOver(from, *to); });
   if (absl::IsNotFound(status)) {
-    journal::Log(LogLevel::kWarning, "file to copy is missing", {{"account", name_}, {"to", *to}});
+    journal::Log(LogLevel::kWarning, "file_to_copy_missing", {{"account", name_}, {"to", *to}});
   } else if (!status.ok()) {
     return status;
   }
@@ -254,7 +253,7 @@ absl::Status Account::Do(const MoveMessage& op) {
       WithFile(op.from, old_one, op.keywords, [&](const std::string& from) { return files_.Rename(from, *to); });
   if (absl::IsNotFound(status)) {
     if (!context_.disk.Stat(*to).ok()) {
-      journal::Log(LogLevel::kWarning, "file to move is missing", {{"account", name_}, {"to", *to}});
+      journal::Log(LogLevel::kWarning, "file_to_move_missing", {{"account", name_}, {"to", *to}});
     }
   } else if (!status.ok()) {
     return status;
@@ -314,7 +313,7 @@ absl::Status Account::Do(const PlaceMessage& op) {
   const absl::Status status = files_.Rename(files_.SpoolPath(MaildirBaseName(op.message)), *to);
   if (absl::IsNotFound(status)) {
     if (!context_.disk.Stat(*to).ok()) {
-      journal::Log(LogLevel::kWarning, "file to place is missing", {{"account", name_}, {"to", *to}});
+      journal::Log(LogLevel::kWarning, "file_to_place_missing", {{"account", name_}, {"to", *to}});
     }
   } else if (!status.ok()) {
     return status;

@@ -108,7 +108,7 @@ absl::Status AccountFiles::ClearTheWay(const std::string& path) {
     for (auto& [id, known] : paths_) {
       if (known == path) known = aside;
     }
-    journal::Log(journal::LogLevel::kInfo, "mailbox directory set aside", {{"from", path}, {"to", aside}});
+    journal::Log(journal::LogLevel::kInfo, "mailbox_directory_set_aside", {{"from", path}, {"to", aside}});
     return disk_.Rename(path, aside);
   }
 }

@@ -47,8 +47,7 @@ absl::StatusOr<CheckpointInfo> ReadCheckpoint(journal::Disk& disk, const std::st
   if (info.ok()) return info;
   const std::string problem(info.status().message());
   if (absl::IsUnimplemented(info.status())) return absl::UnimplementedError(PathIn(root) + ": " + problem);
-  journal::Log(journal::LogLevel::kError, "checkpoint damaged, replaying all that is kept",
-               {{"path", PathIn(root)}, {"error", problem}});
+  journal::Log(journal::LogLevel::kError, "checkpoint_damaged", {{"path", PathIn(root)}, {"error", problem}});
   return CheckpointInfo{};
 }
 

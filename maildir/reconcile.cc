@@ -196,7 +196,7 @@ class Reconciler {
       const bool alive = std::any_of(places.begin(), places.end(), [](const Found& each) { return each.used; });
       for (const Found& each : places) {
         if (each.used || each.path.empty()) continue;
-        journal::Log(journal::LogLevel::kInfo, "file without a message removed", {{"path", each.path}});
+        journal::Log(journal::LogLevel::kInfo, "file_without_message_removed", {{"path", each.path}});
         // Of a living message it is a second name, or an older torn body: nothing to keep.
         const absl::Status s = alive ? files_.disk().Remove(each.path) : files_.Expunge(each.path, day_);
         if (!s.ok() && !absl::IsNotFound(s)) return s;

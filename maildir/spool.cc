@@ -102,7 +102,7 @@ void Spool::Sweep(const Dot& body) {
   if (gone->bytes != nullptr) return;
   const absl::Status status = disk_.Remove(PathOf(body));
   if (!status.ok() && !absl::IsNotFound(status)) {
-    journal::Log(journal::LogLevel::kWarning, "spooled body not removed",
+    journal::Log(journal::LogLevel::kWarning, "spooled_body_not_removed",
                  {{"error", std::string_view(status.message().data(), status.message().size())}});
   }
 }

@@ -14,6 +14,7 @@
 #include "programs/command.h"
 #include "programs/demo_pair.h"
 #include "programs/interrupt.h"
+#include "programs/letters.h"
 #include "programs/mail_client.h"
 
 namespace gemel::programs {
@@ -76,6 +77,8 @@ class Postman {
     return status;
   }
 
+  void SkipUnreadable() { ++refused_; }
+
   const std::vector<Letter>& letters() const { return letters_; }
   size_t acknowledged() const { return acknowledged_; }
   size_t refused() const { return refused_; }
@@ -95,15 +98,21 @@ class Postman {
 };
 
 // Cancelled: interrupted; nothing else fails it.
-absl::Status DeliverAll(Postman& postman, const std::vector<std::string>& letters) {
-  if (letters.empty()) return absl::OkStatus();
+absl::Status DeliverAll(Postman& postman, const Letters& letters) {
+  if (letters.size() == 0) return absl::OkStatus();
   size_t bytes = 0;
   const auto begun = std::chrono::steady_clock::now();
   for (size_t i = 0; i < letters.size(); ++i) {
-    const absl::Status status = postman.Deliver(letters[i]);
-    if (absl::IsCancelled(status)) return status;
-    bytes += letters[i].size();
-    if (!status.ok()) fmt::print(stderr, "\nletter {} refused: {}\n", i + 1, std::string(status.message()));
+    const auto letter = letters.Read(i);
+    if (letter.ok()) {
+      const absl::Status status = postman.Deliver(*letter);
+      if (absl::IsCancelled(status)) return status;
+      bytes += letter->size();
+      if (!status.ok()) fmt::print(stderr, "\nletter {} refused: {}\n", i + 1, std::string(status.message()));
+    } else {
+      postman.SkipUnreadable();
+      fmt::print(stderr, "\nletter {} left out: {}\n", i + 1, std::string(letter.status().message()));
+    }
     if (OnTerminal() && (i % 8 == 7 || i + 1 == letters.size())) {
       fmt::print(stderr, "\r{} of {} letters delivered ({} KiB) through LMTP and SMTP of both nodes", i + 1,
                  letters.size(), bytes / 1024);
@@ -151,20 +160,20 @@ std::vector<std::string> CheckLetters(const DemoPair& pair, const Postman& postm
 }
 
 // Kills node b while letters come in, starts it again, and looks whether both hold every letter.
-int KillAndCheck(DemoPair& pair, Postman& postman, const std::vector<std::string>& letters,
-                 const Interrupt& interrupt) {
+int KillAndCheck(DemoPair& pair, Postman& postman, const Letters& letters, const Interrupt& interrupt) {
   DemoNode& victim = pair.nodes[1];
   const size_t before = postman.acknowledged();
   std::atomic<bool> sent{false};
   std::thread load([&] {
     for (size_t i = 0; i < kLettersUnderLoad && !interrupt.came(); ++i) {
       // Small ones, so that there are many.
-      const std::string text = fmt::format(
+      std::string text = fmt::format(
           "From: demo@demo.example.test\r\nTo: {}\r\nSubject: Under load {}\r\nMessage-ID: "
           "<{}.{}@demo.example.test>\r\n"
           "\r\nSent while node b is killed and started again.\r\n",
           DemoPair::AccountName(i % pair.accounts), i, getpid(), i);
-      (void)postman.Deliver(i % 16 == 0 ? letters[i % letters.size()] : text);
+      if (i % 16 == 0 && letters.size() > 0) text = letters.Read(i % letters.size()).value_or(text);
+      (void)postman.Deliver(text);
     }
     sent = true;
   });
@@ -246,13 +255,9 @@ bool StayInForeground(DemoPair& pair, const Interrupt& interrupt, bool say_how_i
 
 void Demo(CommandLine& line, const DemoArguments& arguments) {
   const Interrupt interrupt;
-  absl::StatusOr<std::vector<std::string>> letters = std::vector<std::string>();
-  if (!arguments.mail.empty()) {
-    letters = ReadLetters(arguments.mail);
-    if (!letters.ok()) return line.Fail(letters.status());
-  } else if (arguments.once) {
-    *letters = {"From: demo@demo.example.test\r\nSubject: A letter\r\n\r\nHello.\r\n"};
-  }
+  absl::StatusOr<Letters> letters = Letters();
+  if (!arguments.mail.empty()) letters = Letters::Find(arguments.mail);
+  if (!letters.ok()) return line.Fail(letters.status());
   auto pair = DemoPair::Start(arguments.directory, arguments.accounts, interrupt);
   if (!pair.ok()) return line.Fail(pair.status());
   Postman postman(**pair, interrupt);

@@ -96,9 +96,20 @@ void Dump(CommandLine& line, const JournalArguments& arguments) {
   }
   if (!arguments.account.empty()) options.account = journal::AccountIdOf(arguments.account);
   const auto disk = journal::MakePosixDisk();
-  const auto problems =
-      journal::DumpJournal(*disk, *directory, options, [](std::string_view text) { fmt::print("{}\n", text); });
+  bool any = false;
+  const auto problems = journal::DumpJournal(*disk, *directory, options, [&any](std::string_view text) {
+    any = true;
+    fmt::print("{}\n", text);
+  });
   if (!problems.ok()) return line.Fail(problems.status());
+  if (!any) {
+    return line.Fail(absl::NotFoundError(fmt::format(
+        "{} in {}{}", arguments.account.empty() ? "nothing is" : "the journal knows no account " + arguments.account,
+        *directory,
+        arguments.from.empty() && arguments.until.empty()
+            ? ""
+            : " between these positions; `gemel journal stat` says from where to where it reaches")));
+  }
   if (*problems) line.exit_code = kFoundWrong;
 }
 

@@ -1,9 +1,11 @@
 // gemel init, pair, status, check-config: one node and its place in the pair.
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <filesystem>
 #include <memory>
 
 #include "engine/identity.h"
+#include "engine/net_tls.h"
 #include "engine/pairing.h"
 #include "engine/status.h"
 #include "fmt/format.h"
@@ -74,13 +76,28 @@ struct CheckArguments {
   bool explain = false, example = false, man = false;
 };
 
+// Opens the PEM files as gemeld will: as root, with the eyes of the user that owns the data directory.
+absl::Status CheckCertificate(const engine::Config& config) {
+  if (config.tls_certificate.empty()) return absl::OkStatus();
+  if (std::filesystem::exists(config.data_directory)) {
+    if (auto status = BecomeOwnerOf(config.data_directory); !status.ok()) return status;
+  }
+  return engine::ClientTls::Load(config.tls_certificate, config.tls_key).status();
+}
+
 void CheckConfig(CommandLine& line, const CheckArguments& arguments) {
   if (arguments.explain) return fmt::print("{}", engine::ExplainConfig());
   if (arguments.example) return fmt::print("{}", engine::ExampleConfig());
   if (arguments.man) return fmt::print("{}", engine::ConfigManPageSection());
   const auto config = engine::ReadConfig(line.config_path);
-  if (!config.ok()) {
-    fmt::print(stderr, "{}\n", std::string(config.status().message()));
+  absl::Status status = config.status();
+  if (status.ok()) {
+    if (status = CheckCertificate(*config); !status.ok()) {
+      status = {status.code(), fmt::format("{}: [tls] {}", line.config_path, std::string(status.message()))};
+    }
+  }
+  if (!status.ok()) {
+    fmt::print(stderr, "{}\n", std::string(status.message()));
     line.exit_code = kFoundWrong;
     return;
   }

@@ -1,6 +1,8 @@
 #include "programs/command.h"
 
+#include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
@@ -54,9 +56,51 @@ absl::Status BecomeOwnerOf(const std::string& data_directory) {
     info.st_gid = user->pw_gid;
   }
   if (info.st_uid == 0) return absl::OkStatus();
+  // With the groups that it has as a daemon, and none of root's.
+  const passwd* owner = getpwuid(info.st_uid);
+  if ((owner ? initgroups(owner->pw_name, info.st_gid) : setgroups(0, nullptr)) != 0) return failed("setgroups");
   if (setgid(info.st_gid) != 0 || setuid(info.st_uid) != 0) return failed("setuid");
   return absl::OkStatus();
 }
+
+namespace {
+
+// A terminal without echo while this is there; a signal that ends the process gives the echo back first.
+class HiddenInput {
+ public:
+  HiddenInput() {
+    if (tcgetattr(STDIN_FILENO, &shown_) != 0) return;
+    good_ = true;
+    struct sigaction action{};
+    action.sa_handler = ShowAndEnd;
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    for (const int signal : kSignals) sigaction(signal, &action, nullptr);
+    termios hidden = shown_;
+    hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+  }
+  ~HiddenInput() {
+    if (!good_) return;
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown_);
+    for (const int signal : kSignals) ::signal(signal, SIG_DFL);
+  }
+  HiddenInput(const HiddenInput&) = delete;
+  HiddenInput& operator=(const HiddenInput&) = delete;
+  bool good() const { return good_; }
+
+ private:
+  static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+  static void ShowAndEnd(int signal) {
+    tcsetattr(STDIN_FILENO, TCSANOW, &shown_);
+    raise(signal);  // as if nobody had handled it, once this returns
+  }
+
+  static termios shown_;
+  bool good_ = false;
+};
+termios HiddenInput::shown_;
+
+}  // namespace
 
 absl::StatusOr<std::string> ReadPassword(const std::string& prompt) {
   std::string first, second;
@@ -66,17 +110,15 @@ absl::StatusOr<std::string> ReadPassword(const std::string& prompt) {
     }
     return first;
   }
-  termios shown;
-  if (tcgetattr(STDIN_FILENO, &shown) != 0) return absl::UnavailableError("the terminal cannot be asked");
-  termios hidden = shown;
-  hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-  tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-  fmt::print(stderr, "{}: ", prompt);
-  std::getline(std::cin, first);
-  fmt::print(stderr, "\nAgain: ");
-  std::getline(std::cin, second);
-  fmt::print(stderr, "\n");
-  tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
+  {
+    const HiddenInput hidden;
+    if (!hidden.good()) return absl::UnavailableError("the terminal cannot be asked");
+    fmt::print(stderr, "{}: ", prompt);
+    std::getline(std::cin, first);
+    fmt::print(stderr, "\nAgain: ");
+    std::getline(std::cin, second);
+    fmt::print(stderr, "\n");
+  }
   if (first.empty()) return absl::InvalidArgumentError("an empty password is none");
   if (first != second) return absl::InvalidArgumentError("the two differ");
   return first;

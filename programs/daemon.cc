@@ -39,6 +39,7 @@ using journal::LogLevel;
 constexpr unsigned kAlarmMarginSeconds = 2;
 // How often a start that takes long says so.
 constexpr int kRecoveringEveryMs = 5000;
+constexpr uint64_t kReadyPollMs = 2;
 
 LogLevel LogLevelOf(const std::string& name) {
   if (name == "debug") return LogLevel::kDebug;
@@ -155,15 +156,26 @@ class Daemon {
       return absl::UnavailableError("signals cannot be watched");
     }
     node_->Start();
-    Log(LogLevel::kInfo, "serving",
-        {{"version", GEMEL_VERSION}, {"node", journal::HexU64(identity_.node)}, {"data", config_.data_directory}});
-    NotifySystemd("READY=1\nSTATUS=");
+    SayServing();
     loop_.Run();
     Log(LogLevel::kInfo, "ended");
     return absl::OkStatus();
   }
 
  private:
+  // A node alone refuses accounts and mail until its first generation is durable, a moment after its first start. (One
+  // that has joined another may wait for that one for long.)
+  void SayServing() {
+    if (stopping_) return;
+    if (node_->generation() == 0 && !identity_.peer) {
+      loop_.After(kReadyPollMs, [this] { SayServing(); });
+      return;
+    }
+    Log(LogLevel::kInfo, "serving",
+        {{"version", GEMEL_VERSION}, {"node", journal::HexU64(identity_.node)}, {"data", config_.data_directory}});
+    NotifySystemd("READY=1\nSTATUS=");
+  }
+
   absl::Status Open() {
     auto identity = engine::ReadIdentity(*disk_, config_.data_directory);
     if (absl::IsNotFound(identity.status())) {
@@ -213,7 +225,6 @@ class Daemon {
 
   absl::Status ListenToAll() {
     admin_hooks_.new_pairing_token = [this] { return NewPairingToken(); };
-    admin_hooks_.reload_certificates = [this] { return net_.ReloadCertificates(); };
     smtp_limits_.set_messages_per_mailbox_minute_max(config_.messages_per_mailbox_minute);
     imap_options_.append_bytes_max = config_.message_bytes;
 
@@ -277,18 +288,11 @@ class Daemon {
     };
     handlers.check_proxy = [this](const engine::ProxyHello& hello) { return node_->CheckProxy(hello); };
     handlers.make_proxied = [this](Connection& connection, const engine::ProxyHello& hello) {
-      imap::Preauthenticated client{hello.account, NameOf(hello.account)};
+      imap::Preauthenticated client{hello.account, node_->AccountName(hello.account)};
       return imap::MakeSession(*node_, loop_, connection, imap_options_, std::move(client));
     };
     handlers.make_pairing = [this](engine::PeerConnection& connection) { return MakePairing(connection); };
     return handlers;
-  }
-
-  std::string NameOf(const journal::AccountId& id) const {
-    for (const engine::AccountInfo& account : node_->Accounts()) {
-      if (account.id == id) return account.name;
-    }
-    return id.hex();
   }
 
   engine::ListenOptions ClientOptions(std::string name, std::string address, engine::ListenTls tls,
@@ -361,7 +365,7 @@ class Daemon {
     if (!identity_.peer) return;
     const auto status = engine::EndPairing(*disk_, config_.data_directory, identity_.peer->key_fingerprint);
     if (!status.ok()) {
-      Log(LogLevel::kWarning, "pairing-token-kept",
+      Log(LogLevel::kWarning, "pairing_token_kept",
           {{"error", std::string(status.message())}, {"advice", "it is void within the hour"}});
     }
   }

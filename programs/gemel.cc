@@ -1,9 +1,11 @@
 // gemel: the admin command. Each family of subcommands is in a cmd_*.cc.
+#include <sys/stat.h>
+
 #include <CLI/CLI.hpp>
 
 #include "programs/command.h"
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape): a fault of CLI11 may end it
   gemel::programs::CommandLine line;
   CLI::App app("Administers a Gemel mail server. Exit status: 0 good, 1 found something wrong, 2 used wrongly.",
                "gemel");
@@ -15,6 +17,7 @@ int main(int argc, char** argv) {
   gemel::programs::AddAccountCommands(app, line);
   gemel::programs::AddJournalCommands(app, line);
   gemel::programs::AddDemoCommand(app, line);
+  umask(077);  // what is made here, as by replay, is mail and keys
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -8,11 +8,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 
 #include "engine/config.h"
 #include "fmt/format.h"
@@ -20,98 +17,9 @@
 namespace gemel::programs {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr int kTimeoutSeconds = 10;
 
-// Every line end becomes CRLF: LF, CRLF, CRCRLF and a CR alone.
-std::string WithCrlf(std::string_view text) {
-  std::string out;
-  out.reserve(text.size() + text.size() / 32);
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\r') {
-      while (i + 1 < text.size() && text[i + 1] == '\r') ++i;
-      if (i + 1 < text.size() && text[i + 1] == '\n') ++i;
-      out += "\r\n";
-    } else if (text[i] == '\n') {
-      out += "\r\n";
-    } else {
-      out += text[i];
-    }
-  }
-  if (!out.ends_with("\r\n")) out += "\r\n";
-  return out;
-}
-
-// mboxrd and mboxo: a line "From " after an empty line begins a letter, ">From " was "From ".
-std::vector<std::string> SplitMbox(std::string_view text) {
-  std::vector<std::string> letters;
-  bool empty_before = true;
-  while (!text.empty()) {
-    const size_t end = text.find('\n');
-    const std::string_view line = text.substr(0, end == std::string_view::npos ? text.size() : end + 1);
-    text.remove_prefix(line.size());
-    if (empty_before && line.starts_with("From ")) {
-      letters.emplace_back();
-    } else if (!letters.empty()) {
-      const size_t quotes = line.find_first_not_of('>');
-      const bool quoted = quotes != std::string_view::npos && quotes > 0 && line.substr(quotes).starts_with("From ");
-      letters.back() += quoted ? line.substr(1) : line;
-    }
-    empty_before = line == "\n" || line == "\r\n";
-  }
-  return letters;
-}
-
-absl::StatusOr<std::string> ReadFile(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return absl::InvalidArgumentError(fmt::format("{}: {}", path.string(), strerror(errno)));
-  return std::string(std::istreambuf_iterator<char>(in), {});
-}
-
-absl::StatusOr<std::vector<std::string>> ReadFolder(const fs::path& path) {
-  std::vector<fs::path> files;
-  std::error_code error;
-  const bool maildir = fs::is_directory(path / "cur", error);
-  for (const fs::path& folder : maildir ? std::vector<fs::path>{path / "cur", path / "new"} : std::vector{path}) {
-    for (const auto& entry : fs::directory_iterator(folder, error)) {
-      if (entry.is_regular_file() && (maildir || entry.path().extension() == ".eml")) files.push_back(entry.path());
-    }
-  }
-  std::sort(files.begin(), files.end());
-  std::vector<std::string> letters;
-  for (const fs::path& file : files) {
-    auto text = ReadFile(file);
-    if (!text.ok()) return text.status();
-    letters.push_back(WithCrlf(*text));
-  }
-  return letters;
-}
-
 }  // namespace
-
-absl::StatusOr<std::vector<std::string>> ReadLetters(const std::string& path) {
-  std::error_code error;
-  std::vector<std::string> letters;
-  if (fs::is_directory(path, error)) {
-    auto in_folder = ReadFolder(path);
-    if (!in_folder.ok()) return in_folder.status();
-    letters = *std::move(in_folder);
-  } else {
-    const auto text = ReadFile(path);
-    if (!text.ok()) return text.status();
-    if (text->starts_with("From ")) {
-      for (const std::string& letter : SplitMbox(*text)) letters.push_back(WithCrlf(letter));
-    } else if (!text->empty()) {
-      letters.push_back(WithCrlf(*text));
-    }
-  }
-  if (letters.empty()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: no mail; a Maildir, an mbox or a folder of .eml files is wanted", path));
-  }
-  return letters;
-}
 
 absl::Status LineSocket::Connect(const std::string& address) {
   Close();

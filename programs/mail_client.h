@@ -12,10 +12,6 @@
 
 namespace gemel::programs {
 
-// Letters found at `path`: a Maildir, a folder of .eml files, an mbox, or one letter. CRLF line ends, no bare CR.
-// InvalidArgument: nothing there that is mail.
-absl::StatusOr<std::vector<std::string>> ReadLetters(const std::string& path);
-
 // A TCP connection read by lines. Unavailable: refused, closed or silent for ten seconds. Cancelled: interrupted.
 class LineSocket {
  public:

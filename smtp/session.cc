@@ -270,9 +270,9 @@ void Session::OnTimeout() {
 
 void Session::OnClosed() {
   if (state_ == State::kFinishing) {
-    Log("connection lost", "while storing: the client will not know the outcome and will send the message again");
+    Log("connection_lost", "while storing: the client will not know the outcome and will send the message again");
   } else if (state_ == State::kData || state_ == State::kChunk) {
-    Log("connection lost", "in a message");
+    Log("connection_lost", "in a message");
   }
   state_ = State::kClosed;
   ResetTransaction();

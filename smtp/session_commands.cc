@@ -89,7 +89,7 @@ void Session::OnMail(std::string_view arguments) {
   const absl::Status accepting = service_.AcceptingMail();
   if (!accepting.ok()) {
     const bool full = absl::IsResourceExhausted(accepting);
-    journal::Log(journal::LogLevel::kWarning, "mail refused for now",
+    journal::Log(journal::LogLevel::kWarning, "mail_refused_for_now",
                  {{"session", connection_.session_id()},
                   {"from", path->address},
                   {"reason", std::string_view(accepting.message().data(), accepting.message().size())}});
@@ -170,7 +170,7 @@ void Session::OnRcpt(std::string_view arguments) {
     default:
       return PutOff("451 4.3.0 Cannot look that up now");
   }
-  journal::Log(journal::LogLevel::kInfo, "recipient refused",
+  journal::Log(journal::LogLevel::kInfo, "recipient_refused",
                {{"session", connection_.session_id()},
                 {"client", connection_.peer_address()},
                 {"from", sender_},

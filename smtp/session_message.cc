@@ -230,7 +230,7 @@ void Session::LogOutcome(const Target& target, const absl::Status& status) const
                   {"message_id", header_.message_id()}});
     return;
   }
-  journal::Log(journal::LogLevel::kWarning, "not delivered",
+  journal::Log(journal::LogLevel::kWarning, "not_delivered",
                {{"id", MessageLabel()},
                 {"client", connection_.peer_address()},
                 {"from", sender_},

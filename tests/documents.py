@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What the programs say and docs/operator.md must explain: each log event, and each text of `problems` in a node's status.
-Reads the sources. Prints what is missing as file:line: what; exit 1 where something is."""
+"""What the programs say and docs/operator.md must explain: each log event, and each text of `problems` in a node's status;
+and each password scheme, which gemel(1) must name, too. Events are written in one way, so that a log can be read by a
+program. Reads the sources. Prints what is missing as file:line: what; exit 1 where something is."""
 import os
 import re
 import subprocess
@@ -41,6 +42,21 @@ def section(page, heading):
     return page[begin:end.start() if end else len(page)]
 
 
+def schemes_missing():
+    """Password schemes that the page or gemel(1) does not name."""
+    with open("engine/password.cc", encoding="utf-8") as file:
+        table = re.search(r"kSchemes\[\] = \{\n(.*?)\n\};", file.read(), re.S).group(1)
+    names = re.findall(r'^    \{"([A-Z0-9-]+)"', table, re.M)
+    for path in ("docs/operator.md", "docs/man/gemel.1"):
+        with open(path, encoding="utf-8") as file:
+            text = file.read().replace("\\-", "-")
+        for name in names:
+            if not re.search(rf"(?<![A-Z0-9-]){name}(?![A-Z0-9-])", text):
+                yield f"{path}:1: the password scheme {name} is not named"
+    if len(names) < 10:
+        yield f"tests/documents.py:1: only {len(names)} password schemes found: it reads wrongly"
+
+
 def main():
     os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
     with open("docs/operator.md", encoding="utf-8") as file:
@@ -48,7 +64,7 @@ def main():
     log, problems = section(page, "## Log"), section(page, "### Problems").lower()
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.cc"], capture_output=True, text=True,
                             check=True)
-    breaches, events, texts = [], set(), 0
+    breaches, events, texts = list(schemes_missing()), set(), 0
     for path in sorted(set(listed.stdout.split())):
         if not path.startswith(FOLDERS) or re.search(r"_(test|fuzz|benchmark)\.cc$", path) or not os.path.exists(path):
             continue
@@ -57,8 +73,10 @@ def main():
         for found in EVENT.finditer(source):
             for event in filter(None, found.groups()):
                 events.add(event)
+                line = source.count("\n", 0, found.start()) + 1
+                if not re.fullmatch("[a-z][a-z0-9]*(_[a-z0-9]+)*", event):
+                    breaches.append(f"{path}:{line}: the event {event} is not in lower_snake_case")
                 if f"`{event}`" not in log:
-                    line = source.count("\n", 0, found.start()) + 1
                     breaches.append(f'{path}:{line}: "Log" of docs/operator.md does not name the event {event}')
         for found in PROBLEM.finditer(source):
             for literal in problem_text(source, found.end()):

@@ -250,7 +250,7 @@ class Daemon(unittest.TestCase):
 
     def test_sighup_keeps_it_running(self):
         os.kill(pair.a.pid, signal.SIGHUP)
-        wait_until(lambda: "certificates-reloaded" in open(pair.a.log).read(), 10, "the reload is logged")
+        wait_until(lambda: "certificates_reloaded" in open(pair.a.log).read(), 10, "the reload is logged")
         self.assertTrue(pair.a.status())
 
     def test_mail_and_sockets_are_private(self):
@@ -260,7 +260,8 @@ class Daemon(unittest.TestCase):
     @unittest.skipIf(os.geteuid() != 0, "needs another user")
     def test_the_admin_socket_asks_who_comes(self):
         # Even where somebody opened the way to it.
-        ways = [pair.directory, os.path.dirname(pair.a.admin), pair.a.admin]
+        sockets = os.path.dirname(pair.a.admin)
+        ways = [pair.directory, os.path.dirname(sockets), sockets, pair.a.admin]
         modes = [os.stat(way).st_mode for way in ways]
         try:
             for way in ways:
@@ -275,7 +276,7 @@ class Daemon(unittest.TestCase):
         self.assertIn("only root and the user that gemeld runs as", answer)
         self.assertNotIn("user0@", answer)
         with open(pair.a.log) as log:
-            self.assertRegex(log.read(), r"connection-refused listener=admin uid=65534")
+            self.assertRegex(log.read(), r"connection_refused listener=admin uid=65534")
 
     def test_log_has_no_password_and_no_letter(self):
         with pair.a.lmtp_client() as client:
@@ -402,12 +403,12 @@ class Reload(unittest.TestCase):
                 self.assertEqual(name_shown(), "first.example.test")
                 certificate("second.example.test")
                 process.send_signal(signal.SIGHUP)
-                wait_until(lambda: "certificates-reloaded" in open(log_path).read(), 10, "reload")
+                wait_until(lambda: "certificates_reloaded" in open(log_path).read(), 10, "reload")
                 self.assertEqual(name_shown(), "second.example.test")
                 with open(directory + "/cert.pem", "w") as file:
                     file.write("no certificate")
                 process.send_signal(signal.SIGHUP)
-                wait_until(lambda: "certificates-not-reloaded" in open(log_path).read(), 10, "refusal")
+                wait_until(lambda: "certificates_not_reloaded" in open(log_path).read(), 10, "refusal")
                 self.assertEqual(name_shown(), "second.example.test")
             finally:
                 process.terminate()
