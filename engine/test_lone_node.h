@@ -62,6 +62,7 @@ inline constexpr char kAnn[] = "ann@example.test";
 struct Seen {
   std::string digest;
   std::map<std::string, std::string> bodies;  // GUID -> bytes
+  bool operator==(const Seen&) const = default;
 };
 
 inline Seen Look(Started& run) {

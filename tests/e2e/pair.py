@@ -18,7 +18,7 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 BIN = os.environ.get("GEMEL_BIN", os.path.join(SOURCE, "build", "release", "bin"))
 PASSWORD = "pass"
 # What a build with sanitizers writes into the node's log when it finds something.
-FOUND = re.compile(r".*(?:ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime error:).*")
+FOUND = re.compile(r"ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime error:")
 
 
 def wait_until(done, seconds, what):
@@ -135,12 +135,17 @@ class Node:
         return None
 
     def start(self, seconds=60, environment=None):
+        self.spawn(environment)
+        return self.wait_answers(seconds)
+
+    def spawn(self, environment=None):
         log = open(self.log, "ab")
         self.process = subprocess.Popen(shlex.split(self.description["start"]), stdout=log, stderr=log,
                                         start_new_session=True, env={**os.environ, **(environment or {})})
         log.close()
         self.pid = self.process.pid
 
+    def wait_answers(self, seconds=60):
         def answers():
             if self.process.poll() is not None:
                 raise AssertionError(f"node {self.name} ended with {self.process.returncode}:\n{self.log_tail()}")
@@ -156,7 +161,7 @@ class Node:
     def findings(self):
         """What sanitizers wrote into the log."""
         with open(self.log, errors="replace") as log:
-            return FOUND.findall(log.read())
+            return [line.rstrip() for line in log if FOUND.search(line)]
 
     def memory(self, name):
         """Of the process, in bytes: VmRSS, VmHWM (the most it ever had), RssAnon ..."""
