@@ -16,19 +16,14 @@ import tempfile
 import time
 import unittest
 
-from pair import BIN, PASSWORD, SOURCE, Pair, host_port, letter, run, wait_until
+from pair import BIN, PASSWORD, SOURCE, WITH_US, host_port, letter, module_pair, run, wait_until
 
 pair = None
 
 
 def setUpModule():
     global pair
-    pair = Pair(accounts=8)
-
-
-def tearDownModule():
-    if pair:
-        pair.stop()
+    pair = module_pair(accounts=8)
 
 
 def needs(program):
@@ -473,7 +468,7 @@ class EximAsRelay(unittest.TestCase):
         exim, config = self.write_configuration()
         told = run(exim, "-C", config, "-bt", user)
         self.assertIn("router = gemel, transport = gemel", told)
-        daemon = subprocess.Popen([exim, "-C", config, "-bdf", "-q1s"], stderr=subprocess.PIPE, text=True,
+        daemon = subprocess.Popen([*WITH_US, exim, "-C", config, "-bdf", "-q1s"], stderr=subprocess.PIPE, text=True,
                                   start_new_session=True)
         try:
             def listens():

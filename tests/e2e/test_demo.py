@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import unittest
 
-from pair import BIN, SOURCE, AdminConnection, Node, alive, letter, run, wait_until
+from pair import BIN, SOURCE, WITH_US, AdminConnection, Node, alive, end, letter, run, wait_until
 
 GEMEL = os.path.join(BIN, "gemel")
 END_SECONDS = 25  # each node within 10 s, and a sanitizer's report
@@ -24,14 +24,10 @@ class Demo(unittest.TestCase):
         self.pair = os.path.join(self.directory, "pair")
 
     def start(self, *arguments):
-        process = subprocess.Popen([GEMEL, "demo", "--dir", self.pair, *arguments], stdout=subprocess.PIPE,
+        process = subprocess.Popen([*WITH_US, GEMEL, "demo", "--dir", self.pair, *arguments], stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True)
-
-        def end():
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
-        self.addCleanup(end)
+        self.addCleanup(process.communicate)
+        self.addCleanup(end, process)
         return process
 
     def log(self, name):

@@ -12,7 +12,7 @@ import threading
 import time
 import unittest
 
-from pair import BIN, SOURCE, Pair, host_port, letter, run, wait_until
+from pair import BIN, SOURCE, WITH_US, Conversation, letter, module_pair, run, wait_until
 
 GEMEL = os.path.join(BIN, "gemel")
 GEMELD = os.path.join(BIN, "gemeld")
@@ -21,12 +21,7 @@ pair = None
 
 def setUpModule():
     global pair
-    pair = Pair(accounts=2)
-
-
-def tearDownModule():
-    if pair:
-        pair.stop()
+    pair = module_pair(accounts=2)
 
 
 def gemel(*arguments, node=None, **keywords):
@@ -302,12 +297,10 @@ class Fail2ban(unittest.TestCase):
             log.seek(0, os.SEEK_END)
             for user in users:
                 quoted = user.replace('"', '\\"')
-                with socket.create_connection(host_port(pair.b.imap), 30, ("127.0.0.3", 0)) as client:
-                    client.sendall(f'a LOGIN "{quoted}" "wrong"\r\n'.encode())
-                    answer = b""
-                    while b"\na " not in answer:
-                        answer += client.recv(4096)
-                self.assertIn(b"\na NO ", answer)
+                with Conversation(pair.b.imap, "127.0.0.3") as client:
+                    client.line_with(b"* OK")
+                    client.socket.sendall(f'a LOGIN "{quoted}" "wrong"\r\n'.encode())
+                    self.assertTrue(client.line().startswith(b"a NO "))
             lines = [line.rstrip("\n") for line in log if "imap_login_failed" in line]
         self.assertEqual(len(lines), len(users), lines)
         for line in lines:
@@ -388,7 +381,7 @@ class Reload(unittest.TestCase):
             run(GEMEL, "--config", config, "init")
             log_path = directory + "/log"
             with open(log_path, "wb") as log:
-                process = subprocess.Popen([GEMELD, "--config", config], stderr=log)
+                process = subprocess.Popen([*WITH_US, GEMELD, "--config", config], stderr=log)
             try:
                 def port():
                     found = re.search(r"listener=imaps.*?address=127.0.0.1:(\d+)", open(log_path).read())
