@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -182,8 +184,10 @@ std::optional<DemoNode::Ending> DemoNode::Stop(int signal) {
   }
   // Started again by hand, as the demo tells people to: not our child, but our node.
   if (const pid_t other = ServingProcess(); other > 0) {
+    pollfd ended{static_cast<int>(syscall(SYS_pidfd_open, other, 0)), POLLIN, 0};
     kill(other, signal);
-    Wait(kStopMs, nullptr, [&] { return ServingProcess() != other; });
+    poll(&ended, 1, kStopMs);
+    close(ended.fd);
   }
   return std::nullopt;
 }

@@ -12,11 +12,15 @@ import smtplib
 import socket
 import subprocess
 import tempfile
+import threading
 import time
+import unittest
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("GEMEL_BIN", os.path.join(SOURCE, "build", "release", "bin"))
 PASSWORD = "pass"
+# Before a command: it ends with us, however we end.
+WITH_US = ["setpriv", "--pdeathsig", "TERM"]
 # What a build with sanitizers writes into the node's log when it finds something.
 FOUND = re.compile(r"ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime error:")
 
@@ -33,9 +37,17 @@ def wait_until(done, seconds, what):
         time.sleep(0.02)
 
 
+def pass_second():
+    """The next whole second, once it is over: what was done lies before it, what comes behind, as --until has it."""
+    moment = int(time.time()) + 1
+    wait_until(lambda: time.time() > moment + 0.1, 5, "a second is over")
+    return moment
+
+
 def host_port(address):
+    """Of HOST:PORT, also where HOST is [an IPv6 address]."""
     host, port = address.rsplit(":", 1)
-    return host, int(port)
+    return host.strip("[]"), int(port)
 
 
 def draw_ports(count):
@@ -66,13 +78,14 @@ def configure(path, section, settings):
 
 def write_configurations(directory, settings):
     """What `gemel demo` would write for its two nodes, which it takes as it finds it; and `settings` besides."""
+    ports = iter(draw_ports(2 * 5))
     for name in "ab":
         own = os.path.join(directory, name)
         os.makedirs(own + "/run")
         os.mkdir(own + "/data", 0o700)
         path = own + "/gemeld.toml"
         open(path, "w").close()
-        link, lmtp, smtp, imap, imaps = (f"127.0.0.1:{port}" for port in draw_ports(5))
+        link, lmtp, smtp, imap, imaps = (f"127.0.0.1:{next(ports)}" for _ in range(5))
         for section, keys in {"node": {"data_directory": own + "/data", "admin_socket": own + "/run/admin",
                                        "host_name": f"{name}.demo.example.test"},
                               "link": {"listen": [link], "address": link}, "smtp": {"listen": [smtp]},
@@ -140,7 +153,7 @@ class Node:
 
     def spawn(self, environment=None):
         log = open(self.log, "ab")
-        self.process = subprocess.Popen(shlex.split(self.description["start"]), stdout=log, stderr=log,
+        self.process = subprocess.Popen(WITH_US + shlex.split(self.description["start"]), stdout=log, stderr=log,
                                         start_new_session=True, env={**os.environ, **(environment or {})})
         log.close()
         self.pid = self.process.pid
@@ -195,7 +208,8 @@ class Node:
 
     def lmtp_client(self):
         host, port = host_port(self.lmtp)
-        return smtplib.LMTP(host, port, local_hostname="client.example.test", source_address=("127.0.0.2", 0))
+        return smtplib.LMTP(host, port, local_hostname="client.example.test", timeout=30,
+                            source_address=("127.0.0.2", 0))
 
     def imap_client(self, user=None, password=PASSWORD):
         host, port = host_port(self.imap)
@@ -205,8 +219,53 @@ class Node:
         return client
 
 
+class Conversation:
+    """One connection whose bytes are sent and read as they are."""
+
+    def __init__(self, address, source="127.0.0.2"):
+        self.socket = socket.create_connection(host_port(address), timeout=120, source_address=(source, 0))
+        self.file = self.socket.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.socket.close()
+
+    def line(self):
+        line = self.file.readline()
+        if not line:
+            raise AssertionError("the connection was closed")
+        return line
+
+    def line_with(self, text):
+        """Reads until a line has this in it."""
+        while text not in (line := self.line()):
+            pass
+        return line
+
+    def read(self, count):
+        piece = self.file.read(count)
+        if len(piece) < count:
+            raise AssertionError(f"the connection was closed {count - len(piece)} bytes too early")
+        return piece
+
+
 class Imap(imaplib.IMAP4):
     """imaplib from 127.0.0.2, with a time limit; and `must`, which fails loudly."""
+
+    def readline(self):
+        line = super().readline()
+        if not line:
+            raise self.abort("the connection was closed")
+        return line
+
+    def line_with(self, text):
+        """Reads until a line has this in it."""
+        while text not in (line := self.readline()):
+            pass
+        return line
 
     def _create_socket(self, timeout=None):
         return socket.create_connection((self.host, self.port), timeout or 30, source_address=("127.0.0.2", 0))
@@ -228,36 +287,68 @@ def alive(pid):
         return False
 
 
+def end(process, seconds=60):
+    """Its exit status. Who does not end when told is killed."""
+    process.terminate()
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def line_within(process, seconds):
+    """The next line that a program prints. One that prints none for so long is ended, and fails the test."""
+    timer = threading.Timer(seconds, process.terminate)
+    timer.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        timer.cancel()
+    if not line:
+        raise AssertionError(f"{process.args} ended with {process.wait()}, or said nothing for {seconds} s")
+    return line
+
+
+def module_pair(*arguments, **keywords):
+    """A Pair for the tests of a module, for its setUpModule; it ends with them, or when setUpModule fails."""
+    pair = Pair(*arguments, **keywords)
+    unittest.addModuleCleanup(pair.stop)
+    return pair
+
+
 class Pair:
     def __init__(self, accounts=4, arguments=(), settings=None):
         """settings: {section: {key: value}} of gemeld.toml, for both nodes from their first start on."""
         self.directory = tempfile.mkdtemp(prefix="gemel-e2e-")
         if settings:
             write_configurations(self.directory, settings)
+        # In a session of its own, so that Ctrl-C reaches us only, and `stop` ends it.
         self.process = subprocess.Popen(
-            [os.path.join(BIN, "gemel"), "demo", "--json", "--dir", self.directory, "--accounts", str(accounts),
-             *arguments], stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        if not line:
-            raise AssertionError(f"gemel demo ended with {self.process.wait()}; its directory is {self.directory}")
-        self.description = json.loads(line)
+            [*WITH_US, os.path.join(BIN, "gemel"), "demo", "--json", "--dir", self.directory, "--accounts",
+             str(accounts), *arguments], stdout=subprocess.PIPE, text=True, start_new_session=True)
+        try:
+            self.description = json.loads(line_within(self.process, 120))
+        except BaseException:  # what was interrupted, too
+            end(self.process)
+            self.process.stdout.close()
+            raise
         self.accounts = self.description["accounts"]
         self.nodes = [Node(node) for node in self.description["nodes"]]
         self.a, self.b = self.nodes
 
     def stop(self, keep=False):
-        try:
-            codes = [node.kill(signal.SIGTERM) for node in self.nodes if node.process]
-        finally:  # whatever happened: a demo that stays holds on to its ports and to our output
-            self.process.send_signal(signal.SIGTERM)
-            code = self.process.wait(60)
-            self.process.stdout.close()
+        """Ends all of it whatever happens, then fails if something did not end well or sanitizers found something."""
+        codes = {node.name: end(node.process) for node in self.nodes if node.process}
+        # The demo's own status says how the nodes ended that it had started. One that stays would hold on to its ports
+        # and to our output.
+        codes["the demo"] = end(self.process)
+        self.process.stdout.close()
         found = [line for node in self.nodes for line in node.findings()]
         if not keep and not found:
             shutil.rmtree(self.directory)
-        # The demo's own status says how the nodes ended that it had started.
-        if found or any(codes) or code:
-            raise AssertionError(f"nodes ended with {codes}, the demo with {code}: " + "\n".join(found))
+        if found or any(codes.values()):
+            raise AssertionError(f"ended with {codes}: " + "\n".join(found))
 
     def restart(self, change=None):
         """Stops both nodes, lets `change()` do something meanwhile, and starts them again."""

@@ -3,6 +3,7 @@ journal. Whatever was acknowledged is on both nodes afterwards, once."""
 
 import collections
 import imaplib
+import itertools
 import json
 import os
 import random
@@ -26,12 +27,11 @@ class Letters:
         self.pair = pair
         self.acknowledged = set()  # (account, subject)
         self.unknown = set()
-        self.number = 0
+        self.numbers = itertools.count(1)  # drawn from by several threads
 
     def send(self, node, account, body="Hello.\r\n", protocol="lmtp"):
         """The reply's code; None: the connection broke."""
-        self.number += 1
-        subject = f"bad day {self.number}"
+        subject = f"bad day {next(self.numbers)}"
         try:
             with getattr(node, protocol + "_client")() as client:
                 client.sendmail("sender@demo.example.test", [account], letter(subject, body))

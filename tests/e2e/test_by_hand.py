@@ -11,7 +11,7 @@ import time
 import unittest
 
 import pair as harness
-from pair import BIN, Node, Notified, configure, letter, run, wait_until, write_configurations
+from pair import BIN, Node, Notified, configure, letter, pass_second, run, wait_until, write_configurations
 
 GEMEL = os.path.join(BIN, "gemel")
 ANN, BOB = "ann@example.test", "bob@example.test"
@@ -51,8 +51,7 @@ class ByHand(unittest.TestCase):
     def tearDownClass(cls):
         for node in cls.nodes:
             if node.process:
-                node.process.kill()
-                node.process.wait()
+                harness.end(node.process)
         for each in cls.notified:
             each.socket.close()
 
@@ -124,8 +123,7 @@ class ByHand(unittest.TestCase):
     def test_4_mail_of_the_past(self):
         deliver(self.a, ANN, "early")
         wait_until(lambda: self.a.digests() == self.b.digests(), 30, "both have it")
-        moment = int(time.time()) + 1
-        wait_until(lambda: time.time() > moment + 0.1, 5, "a second is over")
+        moment = pass_second()
         deliver(self.b, ANN, "late")
         wait_until(lambda: self.a.digests() == self.b.digests() and "late" in str(self.replay()), 30, "both have it")
         everything = {ANN: {"before the pair", "early", "late"}, BOB: {"before the pair"}}

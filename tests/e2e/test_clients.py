@@ -3,9 +3,7 @@
 import glob
 import mailbox
 import os
-import pty
 import pwd
-import select
 import re
 import shutil
 import signal
@@ -16,24 +14,15 @@ import tempfile
 import time
 import unittest
 
-from pair import BIN, PASSWORD, SOURCE, Pair, host_port, letter, run, wait_until
+from pair import BIN, PASSWORD, SOURCE, WITH_US, host_port, letter, module_pair, run, wait_until
+from terminal import needs, on_terminal
 
 pair = None
 
 
 def setUpModule():
     global pair
-    pair = Pair(accounts=8)
-
-
-def tearDownModule():
-    if pair:
-        pair.stop()
-
-
-def needs(program):
-    return unittest.skipUnless(shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"),
-                               f"{program} is not installed")
+    pair = module_pair(accounts=8)
 
 
 def search(node, user, *keys, mailbox_name="INBOX"):
@@ -187,31 +176,6 @@ class Mbsync(unittest.TestCase):
         self.sync(pair.a, user)
         self.sync(pair.b, user)
         self.assertEqual(sorted(glob.glob(self.directory + "/mail/INBOX/cur/*")), before)
-
-
-def on_terminal(command, home, seconds=60):
-    """Runs a full-screen program on a terminal of its own, until it ends. What it showed."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(command, env={**os.environ, "HOME": home, "TERM": "xterm"}, stdin=slave, stdout=slave,
-                               stderr=slave, start_new_session=True)
-    os.close(slave)
-    end, shown = time.monotonic() + seconds, b""
-    try:
-        while time.monotonic() < end:
-            if select.select([master], [], [], 0.1)[0]:
-                try:
-                    shown += os.read(master, 65536)
-                except OSError:  # the terminal's other end is closed
-                    break
-            elif process.poll() is not None:
-                break
-        if process.wait(max(end - time.monotonic(), 1)) != 0:
-            raise AssertionError(f"{command} ended with {process.returncode}: {shown[-2000:]}")
-    finally:
-        process.kill()
-        process.wait()
-        os.close(master)
-    return shown
 
 
 @unittest.skipUnless(os.path.exists(os.path.join(BIN, "gemel-perf")), "gemel-perf is not built")
@@ -473,7 +437,7 @@ class EximAsRelay(unittest.TestCase):
         exim, config = self.write_configuration()
         told = run(exim, "-C", config, "-bt", user)
         self.assertIn("router = gemel, transport = gemel", told)
-        daemon = subprocess.Popen([exim, "-C", config, "-bdf", "-q1s"], stderr=subprocess.PIPE, text=True,
+        daemon = subprocess.Popen([*WITH_US, exim, "-C", config, "-bdf", "-q1s"], stderr=subprocess.PIPE, text=True,
                                   start_new_session=True)
         try:
             def listens():

@@ -1,4 +1,5 @@
-"""`gemel demo` as a newcomer meets it: letters of each kind, all in one go, ended in the middle, and a node that ends badly."""
+"""`gemel demo` as a newcomer meets it: letters of each kind, the commands that it prints, all in one go, ended in the
+middle, and a node that ends badly."""
 
 import glob
 import json
@@ -7,11 +8,14 @@ import os
 import re
 import shutil
 import signal
+import smtplib
 import subprocess
 import tempfile
 import unittest
 
-from pair import BIN, SOURCE, AdminConnection, Node, alive, letter, run, wait_until
+from pair import (BIN, SOURCE, WITH_US, AdminConnection, Node, alive, end, host_port, letter, line_within, run,
+                  wait_until)
+from terminal import needs, on_terminal
 
 GEMEL = os.path.join(BIN, "gemel")
 END_SECONDS = 25  # each node within 10 s, and a sanitizer's report
@@ -24,14 +28,10 @@ class Demo(unittest.TestCase):
         self.pair = os.path.join(self.directory, "pair")
 
     def start(self, *arguments):
-        process = subprocess.Popen([GEMEL, "demo", "--dir", self.pair, *arguments], stdout=subprocess.PIPE,
+        process = subprocess.Popen([*WITH_US, GEMEL, "demo", "--dir", self.pair, *arguments], stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True)
-
-        def end():
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
-        self.addCleanup(end)
+        self.addCleanup(process.communicate)
+        self.addCleanup(end, process)
         return process
 
     def log(self, name):
@@ -102,6 +102,55 @@ class Letters(Demo):
         start = json.loads(process.stdout.readline())["nodes"][0]["start"]
         path = run("sh", "-c", f'set -- {start}; printf %s "$3"')
         self.assertEqual(path, self.pair + "/a/gemeld.toml")
+        self.interrupt(process, 0)
+
+
+@needs("curl")
+@needs("mutt")
+class HowTo(Demo):
+    """What is printed for a person, and each command as it is printed."""
+
+    def parts(self, process):
+        """[(heading, [command, ...]), ...]"""
+        parts, line = [], ""
+        while not line.startswith("Ctrl-C ends the demo"):
+            line = line_within(process, 120)
+            if line.startswith("  "):
+                parts[-1][1].append(line.strip())
+            else:
+                parts.append((line, []))
+        return [part for part in parts if part[1]]
+
+    def shell(self, command):
+        return run("sh", "-c", command, env={**os.environ, "HOME": self.directory})
+
+    def shown(self, search):
+        """How many letters `search`, a curl command, finds; none where it meets nobody."""
+        return len(run("sh", "-c", search, check=False).stdout.split()[2:])
+
+    def test_each_command_does_what_it_is_for(self):
+        process = self.start("--mail", os.path.join(SOURCE, "packaging", "mail"))
+        (heading_a, a), (heading_b, b), (_, (kill, start)) = self.parts(process)
+        letters = 5  # of 43 for ten accounts in turn
+        os.mkdir(self.directory + "/Mail")  # else mutt offers to make it
+        for heading, (search, fetch, mutt, status) in ((heading_a, a), (heading_b, b)):
+            wait_until(lambda: self.shown(search) == letters, 20, f"{search} shows {letters} letters")
+            self.assertRegex(self.shell(fetch), r"(?m)^Subject: ")
+            screen = on_terminal(["sh", "-c", mutt + " -e 'push <quit>'"], self.directory)
+            self.assertIn(f"Msgs:{letters}".encode(), screen)
+            self.assertIn("no problems", self.shell(status))
+            host, port = host_port(re.search(r" SMTP (\S+),", heading).group(1))
+            with smtplib.SMTP(host, port, timeout=30) as client:
+                client.sendmail("s@demo.example.test", ["user0@example.test"], letter("by hand"))
+            letters += 1
+        self.shell(kill)
+        wait_until(lambda: not alive(int(kill.split()[-1])), 20, "node b is gone")
+        wait_until(lambda: self.shown(a[0]) == letters, 20, "all is read from the other")
+        self.assertEqual(self.shown(b[0]), 0)
+        self.shell(f"({start}) >{self.directory}/again 2>&1")
+        for search, _, _, status in (a, b):
+            wait_until(lambda: self.shown(search) == letters, 60, f"{search} shows {letters} letters")
+            wait_until(lambda: "no problems" in run("sh", "-c", status, check=False).stdout, 30, f"{status} is content")
         self.interrupt(process, 0)
 
 

@@ -5,12 +5,11 @@ import hashlib
 import os
 import random
 import re
-import socket
 import threading
 import time
 import unittest
 
-from pair import PASSWORD, Pair, host_port, letter
+from pair import PASSWORD, Conversation, letter, module_pair
 
 MIB = 1 << 20
 LARGE_BYTES = int(os.environ.get("GEMEL_LARGE_MIB", "150")) * MIB
@@ -21,12 +20,7 @@ pair = None
 def setUpModule():
     global pair
     # Room for the header and the trace headers, too.
-    pair = Pair(accounts=4, settings={"limits": {"message_size": "160MiB"}})
-
-
-def tearDownModule():
-    if pair:
-        pair.stop()
+    pair = module_pair(accounts=4, settings={"limits": {"message_size": "160MiB"}})
 
 
 def large_letter(subject):
@@ -41,25 +35,8 @@ def large_letter(subject):
         left -= len(piece)
 
 
-class Conversation:
-    """One connection whose bytes are sent and read as they are."""
-
-    def __init__(self, address):
-        self.socket = socket.create_connection(host_port(address), timeout=120, source_address=("127.0.0.2", 0))
-        self.file = self.socket.makefile("rb")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-        self.socket.close()
-
-    def line(self):
-        line = self.file.readline()
-        if not line:
-            raise AssertionError("the connection was closed")
-        return line
+class Dialogue(Conversation):
+    """Of commands and replies as SMTP has them."""
 
     def say(self, text, code):
         """Sends a line (none: None) and takes the whole reply, which must begin with `code`."""
@@ -74,7 +51,7 @@ class Conversation:
 
 
 def send_by_lmtp(node, user, subject):
-    with Conversation(node.lmtp) as client:
+    with Dialogue(node.lmtp) as client:
         client.say(None, "220")
         client.say("LHLO client.example.test", "250")
         client.say(f"MAIL FROM:<large@demo.example.test> SIZE={LARGE_BYTES}", "250")
@@ -87,7 +64,7 @@ def send_by_lmtp(node, user, subject):
 
 
 def send_by_bdat(node, user, subject):
-    with Conversation(node.smtp) as client:
+    with Dialogue(node.smtp) as client:
         client.say(None, "220")
         client.say("EHLO client.example.test", "250")
         client.say("MAIL FROM:<large@demo.example.test>", "250")
@@ -132,10 +109,10 @@ def read_by_imap(node, user, subject):
             if not literal:
                 continue
             count = int(literal.group(1))
-            client.file.read(count - sent_bytes)
+            client.read(count - sent_bytes)
             digest, left = hashlib.sha256(), sent_bytes
             while left > 0:
-                piece = client.file.read(min(left, MIB))
+                piece = client.read(min(left, MIB))
                 digest.update(piece)
                 left -= len(piece)
             result = sent_bytes, digest.hexdigest()

@@ -1,6 +1,7 @@
 """gemel and gemeld as an administrator meets them."""
 
 import contextlib
+import glob
 import itertools
 import json
 import os
@@ -15,7 +16,7 @@ import threading
 import time
 import unittest
 
-from pair import BIN, SOURCE, Pair, host_port, letter, run, wait_until
+from pair import BIN, SOURCE, WITH_US, Conversation, letter, module_pair, run, wait_until
 
 GEMEL = os.path.join(BIN, "gemel")
 GEMELD = os.path.join(BIN, "gemeld")
@@ -24,12 +25,7 @@ pair = None
 
 def setUpModule():
     global pair
-    pair = Pair(accounts=2)
-
-
-def tearDownModule():
-    if pair:
-        pair.stop()
+    pair = module_pair(accounts=2)
 
 
 def gemel(*arguments, node=None, **keywords):
@@ -131,23 +127,79 @@ class ExitStatus(unittest.TestCase):
 
 
 class Status(unittest.TestCase):
-    def test_json_has_what_monitoring_needs(self):
+    def statuses(self):
+        """What `gemel status --json` says at both nodes, at rest."""
         pair.wait_quiet()
-        code, text = gemel("status", "--json")
-        self.assertEqual(code, 0, text)
-        status = json.loads(text)
-        for name in ("node", "place", "incarnation", "generation", "state", "peer_connected", "clock", "peer_clock",
-                     "lag_records_out", "lag_bytes_out", "unprotected", "unprotected_since_s", "accounts_homed_here",
-                     "journal_bytes", "journal_oldest", "checkpoint_position", "problems", "policy",
-                     "last_contact_ms", "free_bytes", "key_fingerprint", "peer_key_fingerprint"):
-            self.assertIn(name, status)
-        self.assertEqual(status["state"], "paired")
-        self.assertGreaterEqual(status["accounts"], 2)
 
-    def test_text(self):
+        def both():
+            found = []
+            for node in pair.nodes:
+                code, text = gemel("status", "--json", node=node)
+                self.assertEqual(code, 0, text)
+                found.append(json.loads(text))
+            return found if found[0]["clock"] == found[1]["clock"] else None
+        return wait_until(both, 30, "both nodes have the same")
+
+    def check_what_the_nodes_have_in_common(self, own, peer):
+        for key, other_key in (("node", "peer_node"), ("key_fingerprint", "peer_key_fingerprint"),
+                               ("cluster", "cluster"), ("generation", "generation"), ("clock", "clock"),
+                               ("clock", "peer_clock"), ("accounts", "accounts")):
+            self.assertEqual(own[key], peer[other_key], (key, other_key))
+        self.assertNotEqual(own["node"], peer["node"])
+        self.assertNotEqual(own["key_fingerprint"], peer["key_fingerprint"])
+        self.assertEqual(own["accounts_homed_here"] + peer["accounts_homed_here"], own["accounts"])
+
+    def test_json_says_what_is_known_otherwise(self):
+        accounts = json.loads(gemel("account", "list", "--json")[1])
+        at_rest = {"state": "paired", "policy": "pair-if-up", "peer_connected": True, "peer_counts": True,
+                   "problems": [], "unprotected_since_s": None, "catch_up_out": None, "catch_up_in": None,
+                   **dict.fromkeys(("lag_records_out", "lag_bytes_out", "lag_records_in", "unprotected",
+                                    "oldest_unacknowledged_ms", "accounts_read_only", "store_backlog_bytes",
+                                    "store_backlog_items"), 0)}
+        statuses = self.statuses()
+        for node, own, peer in zip(pair.nodes, statuses, reversed(statuses)):
+            self.assertEqual({key: own[key] for key in at_rest}, at_rest)
+            self.check_what_the_nodes_have_in_common(own, peer)
+            self.assertEqual(own["place"], node.place)
+            self.assertEqual(own["version"], run(GEMEL, "--version").strip())
+            self.assertEqual(own["accounts"], len(accounts))
+            self.assertEqual(own["accounts_homed_here"], sum(a["home_place"] == node.place for a in accounts))
+            self.assertGreaterEqual(own["last_contact_ms"], 0)
+            files = [os.stat(path).st_size for path in glob.glob(node.data_directory + "/journal/segment-*")]
+            self.assertEqual(own["journal_bytes"], sum(files))
+            disk = os.statvfs(node.data_directory)
+            self.assertIn(own["free_bytes"], range(1, disk.f_blocks * disk.f_frsize))
+            stat = json.loads(gemel("journal", "stat", "--json", node=node)[1].splitlines()[-1])
+            self.assertEqual(own["journal_oldest"], position(stat["oldest"]))
+            self.assertEqual(own["journal_end"], position(stat["end"]))
+            self.assertLessEqual(own["checkpoint_position"], own["journal_end"])
+
+    def test_a_letter_moves_the_clock_of_the_node_that_took_it(self):
+        before = self.statuses()
+        with pair.a.lmtp_client() as client:
+            client.sendmail("s@demo.example.test", [pair.accounts[0]], letter("counted"))
+        after = self.statuses()
+        own = f"{before[0]['node']}/{before[0]['incarnation']}"
+        for old, new in zip(before, after):
+            self.assertGreater(new["clock"][own], old["clock"][own])
+            self.assertGreater(new["journal_end"], old["journal_end"])
+
+    def test_text_says_the_same(self):
+        status = self.statuses()[1]
         code, text = gemel("status", node=pair.b)
         self.assertEqual(code, 0, text)
-        self.assertRegex(text, r"state +paired")
+        for line in (f"node +{status['node']} \\(place 1\\), gemel {status['version']}",
+                     f"state +paired, generation {status['generation']}, policy pair-if-up",
+                     f"peer +{status['peer_node']}, connected, heard .*",
+                     r"lag +0 records \(0 B\) to the peer, 0 from it", "unprotected +0 changes on this disk only",
+                     f"accounts +{status['accounts']}, {status['accounts_homed_here']} homed here", "no problems"):
+            self.assertRegex(text, f"(?m)^{line}$")
+
+
+def position(text):
+    """SEGMENT:OFFSET as status has it, in one number."""
+    segment, offset = map(int, text.split(":"))
+    return segment << 32 | offset
 
 
 class Accounts(unittest.TestCase):
@@ -323,12 +375,10 @@ class Fail2ban(unittest.TestCase):
             log.seek(0, os.SEEK_END)
             for user in users:
                 quoted = user.replace('"', '\\"')
-                with socket.create_connection(host_port(pair.b.imap), 30, ("127.0.0.3", 0)) as client:
-                    client.sendall(f'a LOGIN "{quoted}" "wrong"\r\n'.encode())
-                    answer = b""
-                    while b"\na " not in answer:
-                        answer += client.recv(4096)
-                self.assertIn(b"\na NO ", answer)
+                with Conversation(pair.b.imap, "127.0.0.3") as client:
+                    client.line_with(b"* OK")
+                    client.socket.sendall(f'a LOGIN "{quoted}" "wrong"\r\n'.encode())
+                    self.assertTrue(client.line().startswith(b"a NO "))
             lines = [line.rstrip("\n") for line in log if "imap_login_failed" in line]
         self.assertEqual(len(lines), len(users), lines)
         for line in lines:
@@ -409,7 +459,7 @@ class Reload(unittest.TestCase):
             run(GEMEL, "--config", config, "init")
             log_path = directory + "/log"
             with open(log_path, "wb") as log:
-                process = subprocess.Popen([GEMELD, "--config", config], stderr=log)
+                process = subprocess.Popen([*WITH_US, GEMELD, "--config", config], stderr=log)
             try:
                 def port():
                     found = re.search(r"listener=imaps.*?address=127.0.0.1:(\d+)", open(log_path).read())

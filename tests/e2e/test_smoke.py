@@ -4,7 +4,7 @@ import email
 import ssl
 import unittest
 
-from pair import Imap, Pair, host_port, letter, wait_until
+from pair import host_port, letter, module_pair, wait_until
 import imaplib
 import smtplib
 
@@ -13,12 +13,7 @@ pair = None
 
 def setUpModule():
     global pair
-    pair = Pair(accounts=4)
-
-
-def tearDownModule():
-    if pair:
-        pair.stop()
+    pair = module_pair(accounts=4)
 
 
 def subjects(node, user, mailbox="INBOX"):
@@ -140,13 +135,9 @@ class Smoke(unittest.TestCase):
         self.assertTrue(client.readline().startswith(b"+"))
         with pair.a.lmtp_client() as sender:
             sender.sendmail("sender@demo.example.test", [user], letter("wake up"))
-        line = client.readline()
-        while b"EXISTS" not in line:
-            line = client.readline()
+        client.line_with(b"EXISTS")
         client.send(b"DONE\r\n")
-        while not line.startswith(b"i "):
-            line = client.readline()
-        self.assertTrue(line.startswith(b"i OK"), line)
+        client.line_with(b"i OK")
         client.logout()
 
     def test_digests_are_equal_when_quiet(self):

@@ -5,7 +5,7 @@ import smtplib
 import socket
 import unittest
 
-from pair import Pair, draw_ports, host_port, letter, wait_until
+from pair import host_port, letter, module_pair, wait_until
 
 HOPS, ERRORS, RECIPIENTS, MESSAGES, A_MINUTE, BYTES = 10, 3, 100, 4, 12, 64 * 1024
 SENDER = "sender@demo.example.test"
@@ -26,22 +26,18 @@ def own_address():
 
 def setUpModule():
     global pair, outside
-    pair = Pair(accounts=4, settings={"limits": {
+    pair = module_pair(accounts=4, settings={"limits": {
         "received_hops": HOPS, "errors": ERRORS, "recipients": RECIPIENTS, "messages_per_connection": MESSAGES,
         "messages_per_mailbox_minute": A_MINUTE, "message_size": BYTES}})
-    port = draw_ports(1)[0]
     address = own_address()
-    listen = [pair.a.smtp, f"[::1]:{port}"]
+    others = ["[::1]:0"] + ([f"{address}:0"] if address else [])
+    pair.restart(lambda: pair.a.configure("smtp", listen=[pair.a.smtp, *others]))
+    # It logs which ports it got. Those of its start before are in front of them.
+    with open(pair.a.log) as log:
+        ports = re.findall(r" listening listener=smtp address=(\S+)", log.read())[-len(others):]
+    pair.v6 = ports[0]
     if address:
-        outside = f"{address}:{port}"
-        listen.append(outside)
-    pair.restart(lambda: pair.a.configure("smtp", listen=listen))
-    pair.v6 = ("::1", port)
-
-
-def tearDownModule():
-    if pair:
-        pair.stop()
+        outside = ports[1]
 
 
 def greeted(client):
@@ -173,7 +169,7 @@ class Letters(unittest.TestCase):
         client = pair.a.imap_client(pair.accounts[0])
         client.must("create", '"My Lists"')
         client.logout()
-        with greeted(smtplib.SMTP(*pair.v6, local_hostname="client.example.test", timeout=30)) as smtp:
+        with greeted(smtplib.SMTP(*host_port(pair.v6), local_hostname="client.example.test", timeout=30)) as smtp:
             for n, (address, mailbox) in enumerate((
                     ("USER0@Example.Test", "INBOX"), ("user0@example.org", "INBOX"),
                     ('"user0+My Lists"@example.test', '"My Lists"'), ("user0+nowhere@example.test", "INBOX"),

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import unittest
 
-from pair import BIN, Notified, run, wait_until
+from pair import BIN, WITH_US, Notified, end, run, wait_until
 
 GEMELD = os.path.join(BIN, "gemeld")
 CLONE_NEWNET = 0x40000000
@@ -55,14 +55,9 @@ class Start(unittest.TestCase):
 
     def start(self, *before, **environment):
         with open(self.log_path, "wb") as log:
-            process = subprocess.Popen([*before, GEMELD, "--config", self.config], stderr=log, stdout=log,
+            process = subprocess.Popen([*WITH_US, *before, GEMELD, "--config", self.config], stderr=log, stdout=log,
                                        env={**os.environ, **environment})
-
-        def end():
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        self.addCleanup(end)
+        self.addCleanup(end, process)
         return process
 
     def log(self):
