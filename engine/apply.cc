@@ -147,15 +147,18 @@ void On(Step& step, const journal::FlagsChange& change) {
 void On(Step& step, const journal::Expunge& expunge) {
   Mailbox* mailbox = step.state.Find(expunge.mailbox);
   if (mailbox == nullptr) return;
+  std::vector<Uid> gone;
   for (const Dot& dot : expunge.messages) {
     const Message* found = mailbox->Find(dot);
     if (found == nullptr || (expunge.only_deleted && (found->flags & journal::kDeleted) == 0)) continue;
     const Uid uid = found->uid;
-    mailbox->Remove(uid);
+    mailbox->by_dot.erase(dot);
+    gone.push_back(uid);
     step.Raise(*mailbox, expunge.modseq);
     step.Store(maildir::DropMessage{mailbox->id, dot, uid, expunge.modseq});
     step.Vanish(*mailbox, uid, expunge.modseq);
   }
+  mailbox->RemoveAll(std::move(gone));
 }
 
 void On(Step& step, const journal::Copy& copy) {
@@ -190,6 +193,7 @@ void On(Step& step, const journal::Move& move) {
     step.effects.applied = false;
     return;
   }
+  std::vector<Uid> gone;
   for (const journal::PlacedMessage& placed : move.messages) {
     const Message* source = from->Find(placed.message);
     if (source == nullptr || step.IsTaken(*to, placed.uid, placed.message)) continue;
@@ -198,7 +202,8 @@ void On(Step& step, const journal::Move& move) {
     message.uid = placed.uid;
     message.modseq = move.modseq;
     std::vector<std::string> keywords = step.SetKeywords(*to, message, from->KeywordNames(source->keywords));
-    from->Remove(old_uid);
+    from->by_dot.erase(message.dot);
+    gone.push_back(old_uid);
     to->Insert(message);
     step.TookUid(*to, message.uid);
     step.Raise(*from, move.modseq);
@@ -208,6 +213,7 @@ void On(Step& step, const journal::Move& move) {
     step.effects.Event(to->id, EventKind::kNew, message.uid, message.modseq);
     step.effects.copied.emplace_back(old_uid, message.uid);
   }
+  from->RemoveAll(std::move(gone));
   step.effects.uid_validity = to->uid_validity;
 }
 

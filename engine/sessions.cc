@@ -155,6 +155,17 @@ Records_ AccountSessionImpl::Records(const CopyCommand& command) {
   return records;
 }
 
+// That of the names which a new account has, while no other mailbox has it: Sent, deleted and made anew, is Sent.
+SpecialUse AccountSessionImpl::SpecialUseOf(const std::string& name) const {
+  for (const BuiltInMailbox& each : kBuiltInMailboxes) {
+    if (each.name != name || each.special_use == SpecialUse::kInbox) continue;
+    const bool taken = std::any_of(live_.state.mailboxes.begin(), live_.state.mailboxes.end(),
+                                   [&](const auto& other) { return other.second.special_use == each.special_use; });
+    return taken ? SpecialUse::kNone : each.special_use;
+  }
+  return SpecialUse::kNone;
+}
+
 absl::Status AccountSessionImpl::MakeMailboxes(const std::string& name, std::vector<Record>& records, MailboxId* made) {
   if (absl::Status status = maildir::CheckMailboxName(name); !status.ok()) return status;
   if (live_.state.FindName(name) != nullptr) {
@@ -175,6 +186,7 @@ absl::Status AccountSessionImpl::MakeMailboxes(const std::string& name, std::vec
   create.name = name;
   create.uid_validity = node_.GiveUidValidity(live_);
   create.modseq = node_.GiveModSeq(live_);
+  create.special_use = SpecialUseOf(name);
   if (made != nullptr) *made = create.mailbox;
   records.push_back(Mail(std::move(create)));
   return absl::OkStatus();
@@ -199,13 +211,16 @@ Records_ AccountSessionImpl::Records(const DeleteCommand& command) {
 Records_ AccountSessionImpl::Records(const RenameCommand& command) {
   const std::string to = maildir::FoldInbox(command.to);
   const Mailbox* mailbox = live_.state.FindName(command.from);
-  if (mailbox == nullptr) return NoSuchMailbox(command.from);
+  const std::string prefix = (mailbox != nullptr ? mailbox->name : maildir::FoldInbox(command.from)) + "/";
+  // A name that has children only is there as well: LIST shows it as \Noselect.
+  const bool has_children = std::any_of(live_.state.mailboxes.begin(), live_.state.mailboxes.end(),
+                                        [&](const auto& each) { return each.second.name.starts_with(prefix); });
+  if (mailbox == nullptr && !has_children) return NoSuchMailbox(command.from);
   if (absl::Status status = maildir::CheckMailboxName(to); !status.ok()) return status;
   if (live_.state.FindName(to) != nullptr) {
     return absl::AlreadyExistsError(absl::StrCat("the mailbox ", to, " exists already"));
   }
-  if (mailbox->special_use == SpecialUse::kInbox) return RenameInbox(*mailbox, to);
-  const std::string prefix = mailbox->name + "/";
+  if (mailbox != nullptr && mailbox->special_use == SpecialUse::kInbox) return RenameInbox(*mailbox, to);
   if (to.starts_with(prefix)) {
     return absl::InvalidArgumentError("a mailbox cannot be moved below itself");
   }
@@ -214,7 +229,7 @@ Records_ AccountSessionImpl::Records(const RenameCommand& command) {
   if (!parent.empty() && live_.state.FindName(parent) == nullptr) {
     if (absl::Status status = MakeMailboxes(parent, records, nullptr); !status.ok()) return status;
   }
-  records.push_back(Mail(journal::MailboxRename{mailbox->id, to}));
+  if (mailbox != nullptr) records.push_back(Mail(journal::MailboxRename{mailbox->id, to}));
   for (const auto& [id, child] : live_.state.mailboxes) {
     if (!child.name.starts_with(prefix)) continue;
     const std::string name = absl::StrCat(to, "/", child.name.substr(prefix.size()));

@@ -49,6 +49,7 @@ class AccountSessionImpl final : public AccountSession {
   absl::StatusOr<std::vector<journal::Record>> Records(const SubscribeCommand& command);
   absl::StatusOr<std::vector<journal::Record>> RenameInbox(const Mailbox& inbox, const std::string& to);
   journal::Record Mail(journal::RecordBody body) const;
+  SpecialUse SpecialUseOf(const std::string& name) const;
   // Appends records that make `name` and the parents that it lacks.
   absl::Status MakeMailboxes(const std::string& name, std::vector<journal::Record>& records, MailboxId* made);
 

@@ -257,6 +257,9 @@ TEST(ListPattern, Wildcards) {
   EXPECT_FALSE(MatchesListPattern("Sent", "sent"));
   EXPECT_TRUE(MatchesListPattern("%%**", ""));
   EXPECT_FALSE(MatchesListPattern("", "a"));
+  EXPECT_TRUE(MatchesListPattern("a%*%/b", "a/x/b"));
+  EXPECT_FALSE(MatchesListPattern("a%%b", "a/b"));
+  EXPECT_FALSE(MatchesListPattern("*abc*", "ab"));
   EXPECT_FALSE(MatchesListPattern(std::string(2000, '*') + "b", std::string(2000, 'a')));
 }
 

@@ -6,6 +6,8 @@
 namespace gemel::imap {
 namespace {
 
+constexpr size_t kLiteralMarkBytesMax = 24;  // "{18446744073709551615+}"
+
 // The tag of a command that is too long to be taken apart.
 std::string TagOf(std::string_view command) {
   ParseResult result = ParseCommand(command.substr(0, std::min<size_t>(command.size(), 256)));
@@ -31,8 +33,8 @@ void CommandReader::Clear() {
   at_ = scanned_ = 0;
 }
 
-// True: *line is the next line without its end, and is consumed. A line longer than bytes_max is given as far as it
-// goes, with *too_long, and nothing is consumed of what follows.
+// True: *line is the next line without its end, and is consumed. Of a line longer than bytes_max a part is given, with
+// *too_long, and consumed: as far as it goes, but for what may be the beginning of the mark of a literal at its end.
 bool CommandReader::TakeLine(size_t bytes_max, std::string_view* line, bool* too_long) {
   const size_t from = std::max(at_, scanned_);
   const size_t end = buffer_.find('\n', from);
@@ -41,9 +43,10 @@ bool CommandReader::TakeLine(size_t bytes_max, std::string_view* line, bool* too
     scanned_ = buffer_.size();
     if (end != std::string::npos) scanned_ = from;
     if (buffered_bytes() <= bytes_max) return false;
-    *line = std::string_view(buffer_).substr(at_, bytes_max);
+    const size_t given = bytes_max - std::min(bytes_max, kLiteralMarkBytesMax);
+    *line = std::string_view(buffer_).substr(at_, given);
     *too_long = true;
-    Consume(bytes_max);
+    Consume(given);
     scanned_ = at_;
     return true;
   }
@@ -105,14 +108,11 @@ CommandReader::Item CommandReader::Next() {
       case State::kAppendRest: {
         if (!TakeLine(kLineBytesMax, &line, &too_long)) return {};
         Item item{.kind = Kind::kAppendEnd, .parsed = {}, .literal = {}, .bytes = {}};
-        state_ = State::kLine;
-        if (line.find_first_not_of(' ') != std::string_view::npos) {
+        state_ = too_long ? State::kSkipLine : State::kLine;
+        if (too_long || line.find_first_not_of(' ') != std::string_view::npos) {
           item.parsed.error = "APPEND: only one message at a time";
-          if (too_long) {
-            state_ = State::kSkipLine;
-          } else if (const auto mark = LiteralMarkAtEnd(line); mark && !mark->synchronizing) {
-            SkipLiteral(*mark);
-          }
+          const auto mark = too_long ? std::nullopt : LiteralMarkAtEnd(line);
+          if (mark && !mark->synchronizing) SkipLiteral(*mark);
         }
         return item;
       }

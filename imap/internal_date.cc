@@ -2,6 +2,7 @@
 
 #include <gmime/gmime.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -55,13 +56,17 @@ class DateReader {
   std::string_view text_;
 };
 
+// Of years that have four digits.
+const int64_t kFirstSecond = (absl::CivilDay(1, 1, 1) - absl::CivilDay(1970, 1, 1)) * 86400;
+const int64_t kLastSecond = (absl::CivilDay(10000, 1, 1) - absl::CivilDay(1970, 1, 1)) * 86400 - 1;
+
 DayNumber NumberOf(absl::CivilDay day) { return static_cast<DayNumber>(day - absl::CivilDay(1970, 1, 1)); }
 
 }  // namespace
 
 std::string FormatInternalDate(int64_t seconds) {
+  seconds = std::clamp(seconds, kFirstSecond, kLastSecond);  // a client could not read another
   const absl::CivilSecond at = absl::ToCivilSecond(absl::FromUnixSeconds(seconds), absl::UTCTimeZone());
-  // Wide enough for any int64, though a lawful year has four digits.
   std::array<char, 96> text;
   std::snprintf(text.data(), text.size(), "%02d-%s-%04lld %02d:%02d:%02d +0000", at.day(),
                 kMonths[static_cast<size_t>(at.month()) - 1].data(), static_cast<long long>(at.year()), at.hour(),
@@ -83,10 +88,12 @@ std::optional<int64_t> ParseInternalDate(std::string_view text) {
     return std::nullopt;
   }
   // 60: a leap second, taken for the next minute's first.
-  if (hour > 23 || minute > 59 || second > 60 || zone_minutes > 59) return std::nullopt;
+  if (hour > 23 || minute > 59 || second > 60 || zone_hours > 23 || zone_minutes > 59) return std::nullopt;
   const int offset_s = (zone_hours * 60 + zone_minutes) * 60 * (west ? -1 : 1);
   const int64_t days = date - absl::CivilDay(1970, 1, 1);
-  return days * 86400 + hour * 3600 + minute * 60 + second - offset_s;
+  const int64_t seconds = days * 86400 + hour * 3600 + minute * 60 + second - offset_s;
+  if (seconds < kFirstSecond || seconds > kLastSecond) return std::nullopt;
+  return seconds;
 }
 
 std::optional<DayNumber> ParseSearchDate(std::string_view text) {

@@ -8,6 +8,9 @@ namespace {
 TEST(InternalDate, Format) {
   EXPECT_EQ(FormatInternalDate(837596665), "17-Jul-1996 09:44:25 +0000");
   EXPECT_EQ(FormatInternalDate(0), "01-Jan-1970 00:00:00 +0000");
+  EXPECT_EQ(FormatInternalDate(253402300799), "31-Dec-9999 23:59:59 +0000");
+  EXPECT_EQ(FormatInternalDate(253402300800), "31-Dec-9999 23:59:59 +0000") << "a year has four digits";
+  EXPECT_EQ(FormatInternalDate(-62135596801), "01-Jan-0001 00:00:00 +0000");
 }
 
 // Two nodes in two zones show the same, and find it under the day that they show.
@@ -29,7 +32,8 @@ TEST(InternalDate, Parse) {
   for (const char* bad : {"", "17-Jul-1996", "17-Jul-1996 02:44:25", "31-Feb-2024 00:00:00 +0000",
                           "0-Jan-2024 00:00:00 +0000", "17-Jux-1996 02:44:25 -0700", "17-Jul-96 02:44:25 -0700",
                           "17-Jul-1996 24:44:25 -0700", "17-Jul-1996 02:60:25 -0700", "17-Jul-1996 02:44:25 0700",
-                          "17-Jul-1996 02:44:25 -07000", "17-Jul-1996 02:44:25 -0760"}) {
+                          "17-Jul-1996 02:44:25 -07000", "17-Jul-1996 02:44:25 -0760", "17-Jul-1996 02:44:25 +2400",
+                          "31-Dec-9999 23:59:59 -0001", "01-Jan-0001 00:00:00 +0001", "01-Jan-0000 00:00:00 +0000"}) {
     EXPECT_EQ(ParseInternalDate(bad), std::nullopt) << bad;
   }
 }

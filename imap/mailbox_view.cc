@@ -51,7 +51,7 @@ void MailboxView::Note(const std::vector<engine::MailboxEvent>& events) {
   for (const engine::MailboxEvent& event : events) {
     switch (event.kind) {
       case EventKind::kNew:
-        if (uids_.empty() || event.uid > uids_.back()) new_.push_back(event.uid);
+        if (uids_.empty() || event.uid > uids_.back()) new_.insert(event.uid);
         break;
       case EventKind::kFlags:
         // The client asks for a new message's flags itself.
@@ -62,7 +62,7 @@ void MailboxView::Note(const std::vector<engine::MailboxEvent>& events) {
         if (NumberOf(event.uid) != 0) {
           expunged_.insert(event.uid);
         } else {
-          std::erase(new_, event.uid);
+          new_.erase(event.uid);
         }
         break;
     }
@@ -90,8 +90,8 @@ void MailboxView::TellExpunged(std::string* out) {
 void MailboxView::Tell(const engine::Mailbox* mailbox, bool expunges, bool with_uid, std::string* out) {
   if (expunges && !expunged_.empty()) TellExpunged(out);
   if (!new_.empty()) {
-    std::sort(new_.begin(), new_.end());
-    uids_.insert(uids_.end(), new_.begin(), new_.end());
+    const auto first = uids_.insert(uids_.end(), new_.begin(), new_.end());
+    std::sort(first, uids_.end());
     new_.clear();
     *out += "* ";
     AppendNumber(exists(), out);

@@ -57,7 +57,7 @@ class MailboxView {
   bool read_only_;
   engine::Uid recent_from_;
   std::vector<engine::Uid> uids_;              // ascending
-  std::vector<engine::Uid> new_;               // not told yet
+  absl::flat_hash_set<engine::Uid> new_;       // not told yet
   absl::flat_hash_set<engine::Uid> changed_;   // flags
   absl::flat_hash_set<engine::Uid> expunged_;  // in uids_ still
 };

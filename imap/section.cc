@@ -240,6 +240,8 @@ absl::StatusOr<std::string> SectionReader::Next(size_t bytes_max) {
       }
     }
   }
+  // No literal has a NUL (RFC 3501, 9, CHAR8); ENVELOPE says it in the same way.
+  std::replace(out.begin(), out.end(), '\0', '\x80');
   bytes_left_ -= out.size();
   return out;
 }

@@ -59,6 +59,12 @@ TEST(Section, WholeHeaderText) {
   EXPECT_EQ(Part({}, Text::kText), all.substr(all.find("preamble")));
 }
 
+// RFC 3501, 9: CHAR8 is any octet but NUL.
+TEST(Section, ANulIsSaidOtherwise) {
+  const std::string nul(1, '\0');
+  EXPECT_EQ(Fetch("A: b\n\n" + nul + "x" + nul + "\n", {{}, Text::kText, {}}), "\x80x\x80\r\n");
+}
+
 TEST(Section, Parts) {
   EXPECT_EQ(Part({1}), "first\r\n");
   EXPECT_EQ(Part({1}, Text::kMime), "Content-Type: text/plain\r\n\r\n");

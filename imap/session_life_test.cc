@@ -38,6 +38,16 @@ S: g OK NOOP completed.
             "j BAD the line is too long\r\nk OK NOOP completed.\r\n");
 }
 
+// RFC 7888, 4: its octets come all the same, wherever the line was cut.
+TEST_P(LifeTest, ALiteralBehindALineThatIsTooLongIsNoCommand) {
+  client_.LogIn();
+  for (const size_t before : {65'000u, 65'490u, 65'520u, 65'529u, 65'530u, 65'531u, 65'535u, 65'536u, 131'040u}) {
+    const std::string line = "x NOOP " + std::string(before - 7, 'a') + "{15+}\r\n";
+    EXPECT_EQ(client_.Say(line + "y CREATE evil\r\n and what follows\r\nz NOOP\r\n").substr(0, 6), "x BAD ") << before;
+    EXPECT_THAT(client_.Say("l LIST \"\" evil\r\n"), StartsWith("l OK")) << before;
+  }
+}
+
 // RFC 3501, 7.4.1: what cannot be read may have been a FETCH, and its sender counts on its numbers.
 TEST_P(LifeTest, NoExpungeWithAnAnswerToBadInput) {
   for (int i = 0; i < 2; ++i) Put("INBOX", kLetter, journal::kDeleted);

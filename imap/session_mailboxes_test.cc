@@ -195,6 +195,50 @@ S: i OK Namespace completed.
 )");
 }
 
+// RFC 3501, 6.3.5: LIST shows it, so it can be renamed.
+TEST_P(MailboxesTest, ANameThatHasChildrenOnlyIsRenamed) {
+  client_.LogIn();
+  client_.Talk(R"(C: a CREATE p/q/r
+S: a OK Create completed.
+C: b DELETE p
+S: b OK Delete completed.
+C: c RENAME p pp/x
+S: c OK Rename completed.
+C: d LIST "" "p*"
+S: * LIST (\HasChildren) "/" pp
+S: * LIST (\Noselect \HasChildren) "/" pp/x
+S: * LIST (\HasChildren) "/" pp/x/q
+S: * LIST (\HasNoChildren) "/" pp/x/q/r
+S: d OK List completed.
+C: e RENAME p ppp
+S: e NO [NONEXISTENT] ...
+C: f RENAME pp pp/y
+S: f NO ...
+)");
+}
+
+TEST_P(MailboxesTest, SentMadeAnewIsSent) {
+  client_.LogIn();
+  client_.Talk(R"(C: a RENAME Sent Old
+S: a OK Rename completed.
+C: b CREATE Sent
+S: b OK Create completed.
+C: c LIST "" Sent
+S: * LIST (\HasNoChildren) "/" Sent
+S: c OK List completed.
+C: d DELETE Sent
+S: d OK Delete completed.
+C: e DELETE Old
+S: e OK Delete completed.
+C: f CREATE Sent/2026
+S: f OK Create completed.
+C: g LIST "" Sent*
+S: * LIST (\HasChildren \Sent) "/" Sent
+S: * LIST (\HasNoChildren) "/" Sent/2026
+S: g OK List completed.
+)");
+}
+
 // RFC 3501, 6.3.5: its messages go, INBOX and its children stay.
 TEST_P(MailboxesTest, RenameInboxMovesItsMessages) {
   Create("INBOX/Tea");

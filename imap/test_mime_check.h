@@ -82,7 +82,12 @@ class Checker {
     return static_cast<uint64_t>(
         std::count(text_.begin() + static_cast<long>(begin), text_.begin() + static_cast<long>(end), '\n'));
   }
-  std::string Slice(const FileRange& range) const { return ToCrlf(text_.substr(range.begin, range.bytes())); }
+  // As a client sees it: no literal has a NUL.
+  std::string Slice(const FileRange& range) const {
+    std::string slice = ToCrlf(text_.substr(range.begin, range.bytes()));
+    std::replace(slice.begin(), slice.end(), '\0', '\x80');
+    return slice;
+  }
 
   void Texts() {
     if (!IsList(structure_.envelope())) Wrong("envelope: " + structure_.envelope());

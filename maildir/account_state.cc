@@ -161,13 +161,25 @@ bool Mailbox::Insert(const Message& message) {
 }
 
 bool Mailbox::Remove(Uid uid) {
-  const auto it = LowerBound(messages, uid);
-  if (it == messages.end() || it->uid != uid) return false;
-  // A dot whose message was given another UID meanwhile points there.
-  const auto dot = by_dot.find(it->dot);
-  if (dot != by_dot.end() && dot->second == uid) by_dot.erase(dot);
-  messages.erase(it);
-  return true;
+  const size_t before = messages.size();
+  RemoveAll({uid});
+  return messages.size() < before;
+}
+
+void Mailbox::RemoveAll(std::vector<Uid> uids) {
+  if (uids.empty()) return;
+  std::sort(uids.begin(), uids.end());
+  const auto goes = [&](const Message& message) {
+    if (!std::binary_search(uids.begin(), uids.end(), message.uid)) return false;
+    // A dot whose message was given another UID meanwhile points there.
+    const auto dot = by_dot.find(message.dot);
+    if (dot != by_dot.end() && dot->second == message.uid) by_dot.erase(dot);
+    return true;
+  };
+  const auto first = LowerBound(messages, uids.front());
+  const auto last = std::upper_bound(first, messages.end(), uids.back(),
+                                     [](Uid uid, const Message& message) { return uid < message.uid; });
+  messages.erase(std::remove_if(first, last, goes), last);
 }
 
 Mailbox* AccountState::Find(const MailboxId& mailbox) {

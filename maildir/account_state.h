@@ -78,6 +78,7 @@ struct Mailbox {
   // done: the UID is another message's.
   bool Insert(const Message& message);
   bool Remove(Uid uid);  // without leaving a Vanished
+  void RemoveAll(std::vector<Uid> uids);  // in one pass
 };
 
 // A delivery that waits for the home's Place: everything about the message but its UID.

@@ -37,6 +37,18 @@ TEST(Mailbox, StaysSortedWhateverTheOrder) {
   EXPECT_EQ(mailbox.Find(Numbered(0, 30).dot), nullptr);
 }
 
+TEST(Mailbox, ManyGoAtOnce) {
+  Mailbox mailbox;
+  for (Uid uid = 1; uid <= 9; ++uid) mailbox.Insert(Numbered(uid, uid * 10));
+  mailbox.by_dot[Numbered(0, 40).dot] = 7;  // given another UID meanwhile
+  mailbox.RemoveAll({8, 2, 4, 77});
+  std::vector<Uid> uids;
+  for (const Message& message : mailbox.messages) uids.push_back(message.uid);
+  EXPECT_THAT(uids, ElementsAre(1, 3, 5, 6, 7, 9));
+  EXPECT_FALSE(mailbox.by_dot.contains(Numbered(0, 20).dot));
+  EXPECT_TRUE(mailbox.by_dot.contains(Numbered(0, 40).dot));
+}
+
 TEST(Mailbox, EqualKeywordSetsHaveEqualNumbers) {
   Mailbox mailbox;
   EXPECT_EQ(mailbox.Intern({}), 0u);
