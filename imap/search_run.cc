@@ -11,7 +11,7 @@
 namespace gemel::imap {
 
 // Envelopes are fetched for so many messages at once.
-constexpr size_t kEnvelopesAtOnce = 256;
+constexpr size_t kEnvelopesAtOnce = 64;
 
 class SearchRun::Impl {
  public:

@@ -139,8 +139,22 @@ TEST(SearchRun, YieldsWithinAnEnvelope) {
   account.Add(1, to + "\n\n");
   CacheAll(account);
   EXPECT_EQ(Steps(account, NoneOf(Kind::kTo, 1)), 1);
-  EXPECT_GE(Steps(account, NoneOf(Kind::kTo, 1000)), 10);
+  const int many = Steps(account, NoneOf(Kind::kTo, 1000));
+  EXPECT_GE(many, 10);
+  EXPECT_LE(many, 20);  // taken apart once, not for every key
   EXPECT_EQ(account.opened, 0);
+}
+
+TEST(SearchRun, ALetterMayGoWhileItIsSearched) {
+  FakeAccount account;
+  Fill(account);
+  auto run = SearchRun::Start(account, ViewOf(account), NoneOf(Kind::kBody, 1));
+  ASSERT_TRUE(run.ok());
+  while (account.opened < 2) ASSERT_EQ((*run)->Step(StepBudget(1), [] {}), Progress::kMore);
+  account.Expunge(5);
+  EXPECT_EQ((*run)->Step(StepBudget(), [] {}), Progress::kDone);
+  EXPECT_EQ((*run)->matched(), (std::vector<uint32_t>{1, 3}));
+  EXPECT_TRUE((*run)->status().ok());
 }
 
 TEST(SearchRun, BoundsTheTextsSoughtInFiles) {
