@@ -27,6 +27,7 @@ void AddEnvelopeField(const HeaderField& field, Envelope* envelope, size_t* addr
 void AppendEnvelope(std::string* out, const Envelope& envelope);
 
 enum class EnvelopeField { kDate, kSubject, kFrom, kSender, kReplyTo, kTo, kCc, kBcc, kInReplyTo, kMessageId };
+inline constexpr size_t kEnvelopeFields = static_cast<size_t>(EnvelopeField::kMessageId) + 1;
 // A field of a rendered envelope as raw header text: a string as it was (nullopt for NIL), addresses written out as
 // "name <mailbox@host>, group: ...;", without what was only filled in. Nullopt also where `rendered` is none of ours.
 std::optional<std::string> FieldOfEnvelope(std::string_view rendered, EnvelopeField field);

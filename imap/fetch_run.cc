@@ -11,11 +11,7 @@ namespace {
 using Kind = FetchItem::Kind;
 using Text = SectionSpec::Text;
 
-// What one step does at most before others run.
-constexpr size_t kStepBytesMax = 128 * 1024;
-constexpr size_t kStepMessagesMax = 512;
-constexpr uint64_t kStepParsedBytesMax = 1 << 20;  // a file more may be begun
-constexpr uint64_t kParseCostBytes = 32 * 1024;    // what the smallest counts for
+constexpr size_t kStepBytesMax = 128 * 1024;  // answered in one step, whatever that costs
 constexpr size_t kPieceBytes = 32 * 1024;
 constexpr size_t kWindowMessages = 64;  // structures asked for, and messages marked \Seen, at once
 
@@ -95,8 +91,7 @@ FetchRun::FetchRun(engine::AccountSession& account, MailboxView& view, FetchPlan
 
 FetchRun::Progress FetchRun::Step(std::string* out, std::function<void()> ready) {
   const size_t start = out->size();
-  const size_t messages_end = next_ + kStepMessagesMax;
-  parsed_bytes_ = 0;
+  budget_ = StepBudget();
   mailbox_ = account_.state().Find(view_.id());
   while (true) {
     if (reader_ != nullptr) {
@@ -121,14 +116,13 @@ FetchRun::Progress FetchRun::Step(std::string* out, std::function<void()> ready)
           return Progress::kWaiting;
       }
     }
-    if (out->size() - start >= kStepBytesMax || next_ >= messages_end || parsed_bytes_ >= kStepParsedBytesMax) {
-      return Progress::kMore;
-    }
+    if (out->size() - start >= kStepBytesMax || budget_.spent()) return Progress::kMore;
   }
 }
 
 // All that can be missing or fail is looked at before the first word of the answer.
 FetchRun::Begin FetchRun::BeginMessage(std::string* out, const std::function<void()>& ready) {
+  budget_.Spend(StepBudget::kMessage);
   const uint32_t number = plan_.numbers[next_];
   const engine::Message* message = mailbox_ == nullptr ? nullptr : mailbox_->Find(view_.UidOf(number));
   if (message == nullptr) {
@@ -225,10 +219,11 @@ void FetchRun::LoadCache() {
   std::optional<std::string>& cached = window_[next_ - window_start_];
   cached_ = cached ? std::move(*cached) : std::string();
   cached.reset();
+  budget_.Spend(cached_.size());
 }
 
 absl::Status FetchRun::ParseStructure() {
-  parsed_bytes_ += std::max(body_->bytes(), kParseCostBytes);
+  budget_.Spend(std::max(body_->bytes(), StepBudget::kParse));
   auto parsed = Structure::Parse(*body_);
   if (!parsed.ok()) return parsed.status();
   structure_ = *std::move(parsed);
@@ -261,6 +256,7 @@ bool FetchRun::PutItem(const FetchItem& item, std::string* out) {
       *out += CachedTexts::Open(cached_)->envelope();
       return true;
     case Kind::kBody:
+      budget_.Spend(cached_.size());  // of which little may be left
       *out += "BODY ";
       *out += CachedTexts::Open(cached_)->body();
       return true;
@@ -307,6 +303,7 @@ bool FetchRun::PutSection(const FetchItem& item, std::string* out) {
   AppendNumber((*opened)->bytes(), out);
   *out += "}\r\n";
   reader_ = *std::move(opened);
+  budget_.Spend(reader_->bytes_searched());
   return true;
 }
 

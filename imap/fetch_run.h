@@ -1,4 +1,5 @@
-// One FETCH in steps, so that a giant one neither holds up others nor fills memory (RFC 3501, 6.4.5 and 7.4.2).
+// One FETCH in steps, so that a giant one neither holds up others nor fills memory (RFC 3501, 6.4.5 and 7.4.2). One
+// piece at most is long: taking a letter's structure apart, where it is not cached, reads its file once.
 //
 // Threads: the loop.
 #pragma once
@@ -17,6 +18,7 @@
 #include "imap/fetch_item.h"
 #include "imap/mailbox_view.h"
 #include "imap/message_view.h"
+#include "imap/step_budget.h"
 
 namespace gemel::imap {
 
@@ -41,8 +43,8 @@ class FetchRun {
   enum class Progress : uint8_t { kMore, kWaiting, kDone, kBroken };
   Progress Step(std::string* out, std::function<void()> ready);
 
-  bool InLiteral() const { return reader_ != nullptr; }
-  bool some_gone() const { return some_gone_; }           // messages that were expunged before they could be told
+  bool InResponse() const { return in_message_; }  // a step may end within one, in a literal or between two items
+  bool some_gone() const { return some_gone_; }    // messages that were expunged before they could be told
   const absl::Status& status() const { return status_; }  // the first message that could not be read
   const std::string& done_text() const { return plan_.done_text; }
 
@@ -82,7 +84,7 @@ class FetchRun {
   size_t window_start_ = 0;
   maildir::KeywordSet keyword_set_ = 0;  // whose names are in keyword_names_
   std::vector<std::string> keyword_names_;
-  uint64_t parsed_bytes_ = 0;  // in this step
+  StepBudget budget_;  // of this step
 
   // What was last marked \Seen, or could not be: told_seen_ are those whose flags are told along for it.
   absl::flat_hash_set<engine::Uid> marked_, told_seen_;

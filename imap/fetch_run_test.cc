@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "imap/test_account.h"
 
@@ -19,10 +21,15 @@ using ::testing::Not;
 class FetchRunTest : public ::testing::Test {
  protected:
   void Start(Kind kind, bool mark_seen) {
+    FetchItem item;
+    item.kind = kind;
+    if (kind == Kind::kRfc822Text) item.section.text = SectionSpec::Text::kText;
+    Start(std::vector<FetchItem>{item}, mark_seen);
+  }
+  void Start(std::vector<FetchItem> items, bool mark_seen) {
     view_.emplace(account_.mailbox(), /*read_only=*/false, /*recent_from=*/1'000'000);
     FetchPlan plan;
-    plan.items.emplace_back().kind = kind;
-    if (kind == Kind::kRfc822Text) plan.items.back().section.text = SectionSpec::Text::kText;
+    plan.items = std::move(items);
     plan.mark_seen = mark_seen;
     for (uint32_t number = 1; number <= view_->exists(); ++number) plan.numbers.push_back(number);
     run_.emplace(account_, *view_, std::move(plan));
@@ -62,6 +69,27 @@ TEST_F(FetchRunTest, YieldsByBytesParsed) {
   for (int i = 0; i < kSmall; ++i) account_.Add(static_cast<engine::Uid>(kLarge + 1 + i), "Subject: a\n\nb\n");
   Start(Kind::kEnvelope, false);
   EXPECT_EQ(Run(), 3);
+}
+
+// So is what is read of headers, and of the bytes before a partial, however little is answered.
+TEST_F(FetchRunTest, YieldsByBytesSearched) {
+  constexpr int kItems = 8;
+  std::string header;
+  while (header.size() < 900'000) header += "X-A: words\n";
+  account_.Add(1, header + "\n" + std::string(1'000'000, 'x'));
+  FetchItem item;
+  item.kind = Kind::kSection;
+  item.peek = true;
+  item.section = {{}, SectionSpec::Text::kHeaderFields, {"Q0"}};
+  Start(std::vector<FetchItem>(kItems, item), false);
+  EXPECT_GE(Run(), kItems);
+  EXPECT_THAT(out_, HasSubstr("* 1 FETCH (BODY[HEADER.FIELDS (Q0)] {2}\r\n\r\n BODY[HEADER.FIELDS (Q0)]"));
+
+  item.section = {{}, SectionSpec::Text::kText, {}};
+  item.partial = PartialRange{900'000, 1};
+  Start(std::vector<FetchItem>(kItems, item), false);
+  EXPECT_GE(Run(), kItems);
+  EXPECT_THAT(out_, HasSubstr("* 1 FETCH (BODY[TEXT]<900000> {1}\r\nx BODY[TEXT]"));
 }
 
 TEST_F(FetchRunTest, MarksAWindowAhead) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "imap/mime_structure.h"
@@ -10,86 +11,122 @@
 namespace gemel::imap {
 
 // Envelopes are fetched for so many messages at once.
-constexpr size_t kEnvelopesAtOnce = 256;
+constexpr size_t kEnvelopesAtOnce = 64;
 
 class SearchRun::Impl {
  public:
   Impl(engine::AccountSession& session, SearchView view, SearchMatcher matcher)
       : session_(session), view_(std::move(view)), matcher_(std::move(matcher)) {}
 
-  Progress Step(size_t messages, uint64_t file_bytes_max, std::function<void()> ready) {
+  Progress Step(StepBudget budget, std::function<void()> ready) {
     const maildir::Mailbox* mailbox = session_.state().Find(view_.mailbox);
     if (mailbox == nullptr) return Progress::kDone;
-    uint64_t file_bytes = 0;
-    for (; messages > 0 && next_ < view_.uids.size(); --messages) {
-      if (file_bytes > file_bytes_max) return Progress::kMore;
-      switch (One(*mailbox, &file_bytes, ready)) {
+    while (next_ < view_.uids.size()) {
+      if (budget.spent()) return Progress::kMore;
+      switch (Advance(*mailbox, budget, ready)) {
         case Outcome::kYes:
           matched_.push_back(static_cast<uint32_t>(next_ + 1));
+          EndMessage();
           break;
         case Outcome::kNo:
+          EndMessage();
+          break;
+        case Outcome::kMore:
           break;
         case Outcome::kWait:
           return Progress::kWaiting;
       }
-      ++next_;
     }
-    return next_ < view_.uids.size() ? Progress::kMore : Progress::kDone;
+    return Progress::kDone;
   }
 
   const std::vector<uint32_t>& matched() const { return matched_; }
   const absl::Status& status() const { return status_; }
 
  private:
-  enum class Outcome { kYes, kNo, kWait };
+  enum class Outcome { kYes, kNo, kMore, kWait };
+  enum class Stage { kMemory, kCache, kEnvelope, kOpen, kFile };  // of message next_
 
-  Outcome One(const maildir::Mailbox& mailbox, uint64_t* file_bytes, std::function<void()>& ready) {
+  // A piece of the work on message next_. Its flags may change between two of them; what is found in its texts stays.
+  Outcome Advance(const maildir::Mailbox& mailbox, StepBudget& budget, std::function<void()>& ready) {
     const engine::Uid uid = view_.uids[next_];
     const maildir::Message* message = mailbox.Find(uid);
     if (message == nullptr) return Outcome::kNo;
-    SearchMessage at;
-    at.number = static_cast<uint32_t>(next_ + 1);
-    at.message = message;
-    at.mailbox = &mailbox;
-    at.recent = uid >= view_.recent_from;
-    Truth truth = matcher_.Match(at);
-    if (truth != Truth::kUnknown) return truth == Truth::kYes ? Outcome::kYes : Outcome::kNo;
-
-    const std::optional<std::string>& cached = Cached(mailbox);
-    if (const auto texts = cached ? CachedTexts::Open(*cached) : std::nullopt) {
-      at.envelope = texts->envelope();
-      truth = matcher_.Match(at);
-      if (truth != Truth::kUnknown) return truth == Truth::kYes ? Outcome::kYes : Outcome::kNo;
+    const SearchMessage at{static_cast<uint32_t>(next_ + 1), message, &mailbox, uid >= view_.recent_from};
+    switch (stage_) {
+      case Stage::kMemory:
+        found_ = matcher_.NothingFound();
+        return Decided(at, Stage::kCache, budget);
+      case Stage::kCache:
+        if (const auto texts = CachedTexts::Open(Cached(mailbox, budget))) {
+          BeginEnvelope(texts->envelope());
+        } else {
+          stage_ = Stage::kOpen;
+        }
+        return Outcome::kMore;
+      case Stage::kEnvelope:
+        if (!envelope_->Step(budget, &found_)) return Outcome::kMore;
+        return Decided(at, structure_ ? Stage::kFile : Stage::kOpen, budget);
+      case Stage::kOpen:
+        body_ = Open(mailbox, *message, ready);
+        if (body_ == nullptr) return waiting_for_ == uid ? Outcome::kWait : Outcome::kNo;
+        return FindStructure(*message, budget);
+      case Stage::kFile:
+        if (file_ == nullptr) file_ = std::make_unique<FileScan>(matcher_.text_keys(), body_, *structure_);
+        const auto end = file_->Step(budget, &found_);
+        if (end.ok()) return Decided(at, Stage::kFile, budget);
+        Failed(end.status());
+        return Outcome::kNo;
     }
-    const std::shared_ptr<maildir::Body> body = Open(mailbox, *message, ready);
-    if (body == nullptr) return waiting_for_ == uid ? Outcome::kWait : Outcome::kNo;
-    *file_bytes += std::max<uint64_t>(body->bytes(), 1);
-    auto matched = WithFile(at, *body, cached);
-    if (!matched.ok()) {
-      Failed(matched.status());
+    return Outcome::kNo;
+  }
+
+  // Whether what is known is enough; else `next` finds out more.
+  Outcome Decided(const SearchMessage& at, Stage next, StepBudget& budget) {
+    budget.Spend(matcher_.CostOfMatch(at));
+    const Truth truth = matcher_.Match(at, found_);
+    if (truth != Truth::kUnknown) return truth == Truth::kYes ? Outcome::kYes : Outcome::kNo;
+    stage_ = next;
+    return Outcome::kMore;
+  }
+
+  void BeginEnvelope(std::string_view rendered) {
+    found_ = matcher_.NothingFound();
+    envelope_.emplace(matcher_.text_keys(), rendered);
+    stage_ = Stage::kEnvelope;
+  }
+
+  // Parsed anew, it is of another file or there was none: then the envelope is looked at again.
+  Outcome FindStructure(const maildir::Message& message, StepBudget& budget) {
+    budget.Spend(StepBudget::kOpen);
+    structure_ = Structure::FromCache(cached_[next_ - cached_from_]);
+    if (structure_ && structure_->file().end == body_->bytes()) {
+      stage_ = Stage::kFile;
+      return Outcome::kMore;
+    }
+    budget.Spend(std::max(body_->bytes(), StepBudget::kParse));
+    auto parsed = Structure::Parse(*body_);
+    if (!parsed.ok()) {
+      Failed(parsed.status());
       return Outcome::kNo;
     }
-    return *matched ? Outcome::kYes : Outcome::kNo;
+    structure_ = *std::move(parsed);
+    session_.CacheStructure(message.guid, structure_->ToCache());
+    BeginEnvelope(structure_->envelope());
+    return Outcome::kMore;
   }
 
-  absl::StatusOr<bool> WithFile(SearchMessage at, const maildir::Body& body, const std::optional<std::string>& cached) {
-    std::optional<Structure> structure = cached ? Structure::FromCache(*cached) : std::nullopt;
-    if (!structure || structure->file().end != body.bytes()) {
-      auto parsed = Structure::Parse(body);
-      if (!parsed.ok()) return parsed.status();
-      structure = *std::move(parsed);
-      session_.CacheStructure(at.message->guid, structure->ToCache());
-    }
-    at.envelope = structure->envelope();
-    const Truth truth = matcher_.Match(at);
-    if (truth != Truth::kUnknown) return truth == Truth::kYes;
-    return matcher_.MatchFile(at, body, *structure);
+  void EndMessage() {
+    file_.reset();
+    envelope_.reset();
+    structure_.reset();
+    body_.reset();
+    stage_ = Stage::kMemory;
+    ++next_;
   }
 
-  // What is cached for message next_; fetched for those behind it at the same time, as long as memory does not say
-  // that nobody will ask for theirs.
-  const std::optional<std::string>& Cached(const maildir::Mailbox& mailbox) {
-    static const std::optional<std::string> kNone;
+  // What is cached for message next_, "" for nothing; fetched for those behind it at the same time.
+  const std::string& Cached(const maildir::Mailbox& mailbox, StepBudget& budget) {
     if (next_ < cached_from_ || next_ >= cached_from_ + cached_.size()) {
       std::vector<journal::Guid> guids;
       const size_t end = std::min(view_.uids.size(), next_ + kEnvelopesAtOnce);
@@ -97,9 +134,13 @@ class SearchRun::Impl {
         const maildir::Message* message = mailbox.Find(view_.uids[i]);
         guids.push_back(message != nullptr ? message->guid : journal::Guid());
       }
-      cached_ = session_.CachedStructures(guids);
+      cached_.assign(guids.size(), "");
       cached_from_ = next_;
-      if (cached_.empty()) return kNone;
+      std::vector<std::optional<std::string>> cached = session_.CachedStructures(guids);
+      for (size_t i = 0; i < std::min(cached.size(), guids.size()); ++i) {
+        cached_[i] = std::move(cached[i]).value_or("");
+        budget.Spend(cached_[i].size());
+      }
     }
     return cached_[next_ - cached_from_];
   }
@@ -140,8 +181,16 @@ class SearchRun::Impl {
   std::vector<uint32_t> matched_;
   absl::Status status_;
 
+  // Message next_, which a step may leave half done.
+  Stage stage_ = Stage::kMemory;
+  std::vector<Truth> found_;  // of matcher_.text_keys()
+  std::optional<EnvelopeScan> envelope_;
+  std::shared_ptr<maildir::Body> body_;
+  std::optional<Structure> structure_;
+  std::unique_ptr<FileScan> file_;
+
   size_t cached_from_ = 0;
-  std::vector<std::optional<std::string>> cached_;
+  std::vector<std::string> cached_;
 
   engine::Uid waiting_for_ = 0;
   std::shared_ptr<std::optional<absl::StatusOr<std::shared_ptr<maildir::Body>>>> arrived_;
@@ -159,8 +208,8 @@ absl::StatusOr<std::unique_ptr<SearchRun>> SearchRun::Start(engine::AccountSessi
       new SearchRun(std::make_unique<Impl>(session, std::move(view), *std::move(matcher))));
 }
 
-SearchRun::Progress SearchRun::Step(size_t messages, uint64_t file_bytes_max, std::function<void()> ready) {
-  return impl_->Step(messages, file_bytes_max, std::move(ready));
+SearchRun::Progress SearchRun::Step(StepBudget budget, std::function<void()> ready) {
+  return impl_->Step(budget, std::move(ready));
 }
 const std::vector<uint32_t>& SearchRun::matched() const { return impl_->matched(); }
 const absl::Status& SearchRun::status() const { return impl_->status(); }

@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "engine/service.h"
 #include "imap/search_key.h"
+#include "imap/step_budget.h"
 
 namespace gemel::imap {
 
@@ -34,8 +35,8 @@ struct SearchView {
 
 class SearchRun {
  public:
-  // `session` must outlive the run. InvalidArgument: the charset is unknown, or the text is not lawful in it:
-  // NO [BADCHARSET (kSearchCharsets)].
+  // `session` must outlive the run. Unimplemented: the charset is unknown: NO [BADCHARSET (kSearchCharsets)].
+  // InvalidArgument: a text is not lawful in it. OutOfRange: more than kFileKeysMax keys look into files.
   static absl::StatusOr<std::unique_ptr<SearchRun>> Start(engine::AccountSession& session, SearchView view,
                                                           SearchProgram program);
   ~SearchRun();
@@ -43,10 +44,11 @@ class SearchRun {
   SearchRun& operator=(const SearchRun&) = delete;
 
   enum class Progress { kMore, kWaiting, kDone };
-  // Looks at up to `messages` more messages, and reads at most about `file_bytes_max` of files (one file more may be
-  // begun). kMore: yield to the loop and step again. kWaiting: a file is being restored; `ready`, given with this
-  // call, is called on the loop when it is there (never from inside Step, and not after the run is destroyed).
-  Progress Step(size_t messages, uint64_t file_bytes_max, std::function<void()> ready);
+  // Goes on, within a letter too, until `budget` is spent; only taking a letter's structure apart, where it is not
+  // cached, is one piece, and that reads its file once. kMore: yield to the loop and step again. kWaiting: a file is
+  // being restored; `ready`, given with this call, is called on the loop when it is there (never from inside Step, and
+  // not after the run is destroyed).
+  Progress Step(StepBudget budget, std::function<void()> ready);
 
   // The message numbers that matched, ascending; complete when Step has said kDone. A message that was expunged
   // meanwhile does not match.

@@ -4,8 +4,8 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "imap/mime_lines.h"
-#include "imap/mime_token.h"
 
 namespace gemel::imap {
 namespace {
@@ -62,10 +62,27 @@ absl::StatusOr<FileRange> FindHeader(const maildir::Body& body) {
   return header;
 }
 
+// The names of a HEADER.FIELDS, sorted: a header of a hundred thousand fields may meet thousands of names.
+class FieldNames {
+ public:
+  explicit FieldNames(const std::vector<std::string>& fields) : sorted_(fields.begin(), fields.end()) {
+    std::sort(sorted_.begin(), sorted_.end(), Less);
+  }
+  bool Contains(std::string_view name) const { return std::binary_search(sorted_.begin(), sorted_.end(), name, Less); }
+
+ private:
+  static bool Less(std::string_view a, std::string_view b) {
+    return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(),
+                                        [](char x, char y) { return absl::ascii_tolower(x) < absl::ascii_tolower(y); });
+  }
+  std::vector<std::string_view> sorted_;
+};
+
 // The fields that are named (or all others), and the empty line.
 absl::StatusOr<std::vector<FileRange>> ChooseFields(const maildir::Body& body, const FileRange& header,
                                                     const SectionSpec& section) {
   std::vector<FileRange> ranges;
+  const FieldNames names(section.fields);
   LineScanner lines(body, header.begin, header.end);
   LinePiece piece;
   // What a broken header continues before its first field is of no name.
@@ -77,9 +94,7 @@ absl::StatusOr<std::vector<FileRange>> ChooseFields(const maildir::Body& body, c
       const size_t colon = std::min(piece.text.find(':'), piece.text.size());
       std::string_view name = piece.text.substr(0, colon);
       name = name.substr(0, name.find_last_not_of(" \t\r\n") + 1);
-      const bool named = std::any_of(section.fields.begin(), section.fields.end(),
-                                     [name](const std::string& field) { return EqualsIgnoringCase(field, name); });
-      chosen = named == (section.text == Text::kHeaderFields);
+      chosen = names.Contains(name) == (section.text == Text::kHeaderFields);
     }
     if (!chosen) continue;
     if (ranges.empty() || ranges.back().end != piece.begin) {
@@ -93,8 +108,9 @@ absl::StatusOr<std::vector<FileRange>> ChooseFields(const maildir::Body& body, c
   return ranges;
 }
 
+// `searched` counts what is read for it.
 absl::StatusOr<FileRange> RangeOf(const maildir::Body& body, uint64_t crlf_bytes, const Structure* structure,
-                                  const SectionSpec& section) {
+                                  const SectionSpec& section, uint64_t* searched) {
   const FileRange file{0, body.bytes(), crlf_bytes - body.bytes()};
   if (section.part.empty()) {
     if (section.text == Text::kAll) return file;
@@ -106,6 +122,7 @@ absl::StatusOr<FileRange> RangeOf(const maildir::Body& body, uint64_t crlf_bytes
       auto found = FindHeader(body);
       if (!found.ok()) return found.status();
       header = *found;
+      *searched += header.bytes();
     }
     if (section.text != Text::kText) return header;
     if (header.newlines > file.newlines) return absl::DataLossError("the message has more lines than it had");
@@ -136,12 +153,13 @@ absl::StatusOr<std::unique_ptr<SectionReader>> SectionReader::Open(std::shared_p
                                                               structure->file().crlf_bytes() != crlf_bytes))) {
     return absl::DataLossError("the message file is not the one that was looked at before");
   }
-  auto range = RangeOf(*body, crlf_bytes, structure, section);
-  if (!range.ok()) return range.status();
   std::unique_ptr<SectionReader> reader(new SectionReader());
+  auto range = RangeOf(*body, crlf_bytes, structure, section, &reader->bytes_searched_);
+  if (!range.ok()) return range.status();
   if (section.text == Text::kHeaderFields || section.text == Text::kHeaderFieldsNot) {
     auto ranges = ChooseFields(*body, *range, section);
     if (!ranges.ok()) return ranges.status();
+    reader->bytes_searched_ += range->bytes();
     reader->ranges_ = *std::move(ranges);
   } else {
     reader->ranges_.push_back(*range);
@@ -173,6 +191,7 @@ absl::Status SectionReader::SkipCrlf(uint64_t crlf_bytes, const Structure* struc
       auto piece = body_->Read(mark, static_cast<size_t>(std::min<uint64_t>(kReadBytes, range.begin - mark)));
       if (!piece.ok()) return piece.status();
       if (piece->empty()) return absl::DataLossError("the message file is shorter than it was");
+      bytes_searched_ += piece->size();
       newlines += static_cast<uint64_t>(std::count(piece->begin(), piece->end(), '\n'));
       mark += piece->size();
     }
@@ -187,6 +206,7 @@ absl::Status SectionReader::SkipCrlf(uint64_t crlf_bytes, const Structure* struc
     auto piece = body_->Read(at_, static_cast<size_t>(std::min<uint64_t>(kReadBytes, range.end - at_)));
     if (!piece.ok()) return piece.status();
     if (piece->empty()) return absl::DataLossError("the message file is shorter than it was");
+    bytes_searched_ += piece->size();
     for (const char c : *piece) {
       if (left == 0) break;
       if (c == '\n' && left == 1) {  // between a CR and its LF

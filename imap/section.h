@@ -34,6 +34,8 @@ class SectionReader {
   // What all calls of Next together return: the literal's size.
   uint64_t bytes() const { return bytes_; }
   uint64_t bytes_left() const { return bytes_left_; }
+  // What Open read of the file to find its ranges.
+  uint64_t bytes_searched() const { return bytes_searched_; }
 
   // The next piece, at most `bytes_max` (at least 2) long, never empty before the end; "" at the end. An error means
   // that the announced size cannot be kept: the connection must end. DataLoss: the file is shorter or has fewer
@@ -51,6 +53,7 @@ class SectionReader {
   bool owes_lf_ = false;  // a CR went out as a piece's last byte; its LF is next
   uint64_t bytes_ = 0;
   uint64_t bytes_left_ = 0;
+  uint64_t bytes_searched_ = 0;
 };
 
 }  // namespace gemel::imap

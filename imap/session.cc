@@ -332,10 +332,10 @@ void Session::TellFlagNames(const engine::Mailbox& mailbox) {
                               : "OK [PERMANENTFLAGS (" + flags + more + ")] Flags permitted.");
 }
 
-// No goodbye may stand inside a literal: then the connection just ends.
+// No goodbye may stand inside a FETCH answer that a step has left unfinished: then the connection just ends.
 void Session::Bye(std::string_view text) {
   if (phase_ == Phase::kClosed) return;
-  if (fetch_ == nullptr || !fetch_->InLiteral()) Untagged("BYE " + Printable(text));
+  if (fetch_ == nullptr || !fetch_->InResponse()) Untagged("BYE " + Printable(text));
   Flush();
   Close();
   connection_.CloseAfterSending();

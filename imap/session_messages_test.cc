@@ -450,5 +450,57 @@ S: e OK Search completed.
             "* SEARCH 4\r\nf OK Search completed.\r\n");
 }
 
+// RFC 3501, 6.4.4: BADCHARSET is for a charset that is not known, and lists those that are.
+TEST_P(MessagesTest, SearchSaysWhatIsWrong) {
+  client_.LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  EXPECT_EQ(client_.Say("a SEARCH CHARSET ISO-2022-JP SUBJECT {1+}\r\n\xff\r\n"),
+            "a BAD A text to search for is not lawful in its charset.\r\n");
+  std::string many = "b SEARCH";
+  for (int i = 0; i <= 64; ++i) many += " BODY q" + std::to_string(i);
+  EXPECT_THAT(client_.Say(many + "\r\n"), StartsWith("b NO [LIMIT] One SEARCH looks for at most 64 texts"));
+}
+
+TEST_P(MessagesTest, OthersAreServedWhileALetterIsSearched) {
+  std::string text = "Subject: a\n\n";
+  while (text.size() < 4 << 20) text += "some words in a line of text\n";
+  Put("INBOX", text);
+  const auto owned = Another();
+  Client& other = *owned;
+  for (Client* client : {&client_, &other}) client->LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  ASSERT_EQ(client_.Say("a SEARCH SUBJECT b\r\n"),
+            "* SEARCH\r\na OK Search completed.\r\n");  // its structure is cached
+  client_.Write("b SEARCH BODY nothing\r\n");
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(pair_.loop.RunOne());
+    other.Write("n NOOP\r\n");
+    EXPECT_EQ(other.Take(), "n OK NOOP completed.\r\n");
+    EXPECT_EQ(client_.Take(), "");
+  }
+  Settle();
+  EXPECT_EQ(client_.Take(), "* SEARCH\r\nb OK Search completed.\r\n");
+}
+
+// A step ends between two items when it has answered enough; no line may follow there.
+TEST_P(MessagesTest, NoGoodbyeWithinAnAnswer) {
+  std::string to = "To: a@example.org";
+  for (int i = 0; i < 7000; ++i) to += ",\n recipient" + std::to_string(i) + "@some.example.test";
+  Put("INBOX", to + "\n\n");
+  client_.LogIn();
+  client_.Say("s SELECT INBOX\r\n");
+  client_.Say("a FETCH 1 ENVELOPE\r\n");  // now it is cached
+  client_.connection.holds_back = true;
+  const std::string answer = client_.Say("b FETCH 1 (ENVELOPE UID)\r\n");
+  EXPECT_TRUE(answer.ends_with("\"some.example.test\")) NIL NIL NIL NIL)")) << answer.substr(answer.size() - 100);
+  std::optional<absl::Status> moved;
+  LetGo();
+  pair_.nodes[kHome]->SetHome(kAnn, 1 - kHome, [&](absl::Status status) { moved = status; });
+  ASSERT_TRUE(pair_.RunUntil([&] { return moved.has_value(); }));
+  ASSERT_TRUE(moved->ok()) << *moved;
+  EXPECT_EQ(client_.Take(), "");
+  EXPECT_TRUE(client_.connection.closed);
+}
+
 }  // namespace
 }  // namespace gemel::imap

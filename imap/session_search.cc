@@ -8,13 +8,6 @@
 #include "imap/session_impl.h"
 
 namespace gemel::imap {
-namespace {
-
-constexpr size_t kStepMessages = 512;
-constexpr uint64_t kStepFileBytes = 1 << 20;
-
-}  // namespace
-
 // RFC 3501, 6.4.4 and 6.4.8
 void Session::Handle(SearchCommand& command) {
   tell_expunges_ = command.uid;
@@ -25,8 +18,18 @@ void Session::Handle(SearchCommand& command) {
   view.recent_from = view_->recent_from();
   auto run = SearchRun::Start(*account_, std::move(view), std::move(command.program));
   if (!run.ok()) {
-    No(std::string("[BADCHARSET (") + kSearchCharsets + ")] " + Printable(std::string(run.status().message())));
-    return;
+    const std::string text(run.status().message());
+    switch (run.status().code()) {
+      case absl::StatusCode::kUnimplemented:
+        No(std::string("[BADCHARSET (") + kSearchCharsets + ")] " + text);
+        return;
+      case absl::StatusCode::kInvalidArgument:
+        Bad(text);
+        return;
+      default:
+        Failed(run.status());
+        return;
+    }
   }
   search_ = *std::move(run);
   search_by_uid_ = command.uid;
@@ -34,7 +37,7 @@ void Session::Handle(SearchCommand& command) {
 }
 
 void Session::SearchStep() {
-  switch (search_->Step(kStepMessages, kStepFileBytes, Guarded([this] { SearchStep(); }))) {
+  switch (search_->Step(StepBudget(), Guarded([this] { SearchStep(); }))) {
     case SearchRun::Progress::kMore:
       loop_.Post(Guarded([this] { SearchStep(); }));
       return;

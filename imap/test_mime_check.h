@@ -205,14 +205,14 @@ class Checker {
     }
     auto matcher = SearchMatcher::Compile(program, 1, 1);
     if (!matcher.ok()) return Wrong("search does not compile");
-    maildir::Message message;
-    maildir::Mailbox mailbox;
-    SearchMessage at;
-    at.message = &message;
-    at.mailbox = &mailbox;
-    at.envelope = structure_.envelope();
-    const auto found = matcher->MatchFile(at, *body_, structure_);
-    if (!found.ok()) Wrong("search: " + found.status().ToString());
+    std::vector<Truth> found = matcher->NothingFound();
+    FileScan scan(matcher->text_keys(), body_, structure_);
+    absl::StatusOr<bool> end = false;
+    while (end.ok() && !*end) {
+      StepBudget budget;
+      end = scan.Step(budget, &found);
+    }
+    if (!end.ok()) Wrong("search: " + end.status().ToString());
   }
 
   const std::string& text_;
