@@ -3,7 +3,8 @@
 //
 // Paths are absolute. All calls may block; all are thread-safe on different files, and one File may be used by one
 // thread at a time except ReadAt, which may run beside anything. Errors: NotFound (no such file), AlreadyExists,
-// ResourceExhausted (disk or quota full), Unavailable (any other I/O error), each naming path and cause.
+// ResourceExhausted (disk or quota full), OutOfRange (Link: the file has as many names as it may have), Unavailable
+// (any other I/O error), each naming path and cause.
 #pragma once
 #include <cstdint>
 #include <memory>

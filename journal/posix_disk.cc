@@ -27,6 +27,8 @@ absl::Status ErrnoStatus(int error, std::string_view what, const std::string& pa
     case ENOSPC:
     case EDQUOT:
       return absl::ResourceExhaustedError(message);
+    case EMLINK:
+      return absl::OutOfRangeError(message);
     default:
       return absl::UnavailableError(message);
   }

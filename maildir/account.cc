@@ -90,7 +90,7 @@ void Account::SetAside(const absl::Status& why) {
   std::string to;
   for (int n = 1;; ++n) {
     to = fmt::format("{}.damaged-{}", IndexPath(), n);
-    if (absl::IsNotFound(context_.disk.Stat(to).status())) break;
+    if (!context_.disk.Stat(to).ok()) break;
   }
   // The log belongs to the file; without the file it would be replayed into the next one.
   for (const char* suffix : {"-wal", "-shm", ""}) {

@@ -11,6 +11,7 @@
 namespace gemel::maildir {
 namespace {
 
+constexpr size_t kAsideNameBytesMax = 200;  // with a number behind it is a file's name still
 constexpr std::string_view kMarkerName = "/gemel-mailbox";
 constexpr std::array<const char*, 3> kParts{"/cur", "/new", "/tmp"};
 
@@ -32,7 +33,19 @@ void AccountFiles::ReadMarker(const std::string& path) {
   const auto marker = disk_.ReadWhole(path + std::string(kMarkerName));
   if (!marker.ok()) return;  // not ours, or its making was cut short: then it is made again
   const auto id = MailboxId::FromHex(std::string_view(*marker).substr(0, 32));
-  if (id) paths_[*id] = path;
+  if (!id) return;
+  const auto [known, first] = paths_.emplace(*id, path);
+  if (first) return;
+  // A folder was copied with its marker, or one that was set aside is still there. What lies aside never wins.
+  const bool newer = MarkerMade(path) >= MarkerMade(known->second) || ParentOf(path) != maildir();
+  const std::string ignored = newer ? path : std::exchange(known->second, path);
+  journal::Log(journal::LogLevel::kError, "mailbox_directory_doubled", {{"used", known->second}, {"ignored", ignored}});
+}
+
+// No program can set it back, so that a copy's is later. 0 where that is not known.
+int64_t AccountFiles::MarkerMade(const std::string& path) const {
+  const auto info = disk_.Stat(path + std::string(kMarkerName));
+  return info.ok() ? info->changed_s : 0;
 }
 
 absl::Status AccountFiles::Open() {
@@ -103,8 +116,11 @@ absl::Status AccountFiles::ClearTheWay(const std::string& path) {
   if (absl::IsNotFound(disk_.Stat(path).status())) return absl::OkStatus();
   if (absl::Status s = MakeDurably(directory_ + "/aside"); !s.ok()) return s;
   for (int i = 0;; ++i) {
-    const std::string aside = directory_ + "/aside/" + NameOf(path) + "-" + std::to_string(i);
-    if (!absl::IsNotFound(disk_.Stat(aside).status())) continue;
+    const std::string aside =
+        directory_ + "/aside/" + NameOf(path).substr(0, kAsideNameBytesMax) + "-" + std::to_string(i);
+    const absl::Status there = disk_.Stat(aside).status();
+    if (there.ok()) continue;
+    if (!absl::IsNotFound(there)) return there;
     for (auto& [id, known] : paths_) {
       if (known == path) known = aside;
     }
@@ -206,15 +222,20 @@ absl::Status AccountFiles::CreateMessage(const std::string& path, const BodySour
 
 absl::Status AccountFiles::LinkOver(const std::string& from, const std::string& to) {
   absl::Status status = disk_.Link(from, to);
-  if (!absl::IsAlreadyExists(status)) return status;
-  const auto old_file = disk_.Stat(to);
+  if (status.ok()) return status;
   const auto new_file = disk_.Stat(from);
+  if (absl::IsAlreadyExists(status)) {
+    const auto old_file = disk_.Stat(to);
+    if (!new_file.ok()) return new_file.status();
+    if (old_file.ok() && old_file->inode == new_file->inode) return absl::OkStatus();
+    const std::string beside = TmpPathOf(to);
+    disk_.Remove(beside).IgnoreError();
+    status = disk_.Link(from, beside);
+    if (status.ok()) return disk_.Rename(beside, to);
+  }
+  if (!absl::IsOutOfRange(status)) return status;
   if (!new_file.ok()) return new_file.status();
-  if (old_file.ok() && old_file->inode == new_file->inode) return absl::OkStatus();
-  const std::string beside = TmpPathOf(to);
-  disk_.Remove(beside).IgnoreError();
-  if (absl::Status s = disk_.Link(from, beside); !s.ok()) return s;
-  return disk_.Rename(beside, to);
+  return CreateMessage(to, {.trace = {}, .bytes = {}, .path = from}, new_file->mtime_s);
 }
 
 absl::Status AccountFiles::Rename(const std::string& from, const std::string& to) {

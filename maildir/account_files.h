@@ -60,7 +60,8 @@ class AccountFiles {
   // A whole file under this name. One that is there already with other bytes (a torn one, replayed) is replaced.
   // A crash leaves nothing, or a file in tmp/, or the file (not synced).
   absl::Status CreateMessage(const std::string& path, const BodySource& body, int64_t mtime_s);
-  // Makes `to` a name of `from`'s file, whatever it was. A crash may leave a link in tmp/.
+  // Makes `to` a name of `from`'s file, whatever it was; a copy of it, where that has as many names as there may be. A
+  // crash may leave a link or a part of the copy in tmp/.
   absl::Status LinkOver(const std::string& from, const std::string& to);
   absl::Status Rename(const std::string& from, const std::string& to);    // makes to's directory if that is missing
   absl::Status Expunge(const std::string& path, const std::string& day);  // NotFound: it is gone
@@ -81,6 +82,7 @@ class AccountFiles {
   absl::Status ClearTheWay(const std::string& path);
   absl::Status WriteBeside(const std::string& beside, const BodySource& body, int64_t mtime_s);
   void ReadMarker(const std::string& path);
+  int64_t MarkerMade(const std::string& path) const;  // seconds since 1970
 
   journal::Disk& disk_;
   std::string directory_;

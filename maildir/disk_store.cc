@@ -336,7 +336,9 @@ absl::StatusOr<CheckpointInfo> DiskStore::Checkpoint() {
 
 absl::Status DiskStore::SyncAll() {
   if (absl::Status s = AfterSync(absl::OkStatus()); !s.ok()) return s;
-  return AfterSync(file_system_->Sync());
+  const absl::Status synced = file_system_->Sync();
+  // Also for want of room: what could not be written counts as written now, and no later sync would tell.
+  return AfterSync(absl::IsResourceExhausted(synced) ? absl::UnavailableError(synced.message()) : synced);
 }
 
 absl::Status DiskStore::AfterSync(absl::Status status) {

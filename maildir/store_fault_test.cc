@@ -18,7 +18,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-// Nothing below `bad` can be opened, listed or changed: as if it were root's.
+// Nothing below `bad` can be opened, listed or changed: as if it were root's. Names and links are bounded as ext4's
+// are.
 class BadPlaceDisk : public journal::CrashDisk {
  public:
   absl::StatusOr<std::unique_ptr<journal::File>> Open(const std::string& path, journal::OpenMode mode) override {
@@ -37,6 +38,15 @@ class BadPlaceDisk : public journal::CrashDisk {
     if (absl::Status s = Check(path); !s.ok()) return s;
     return CrashDisk::List(path);
   }
+  absl::Status Link(const std::string& from, const std::string& to) override {
+    const auto file = Stat(from);
+    if (file.ok() && file->links >= links_max) return absl::OutOfRangeError("too many links");
+    return CrashDisk::Link(from, to);
+  }
+  absl::StatusOr<journal::FileInfo> Stat(const std::string& path) override {
+    if (path.size() - path.rfind('/') > 256) return absl::UnavailableError("file name too long");
+    return CrashDisk::Stat(path);
+  }
   absl::StatusOr<std::unique_ptr<journal::FileSystem>> OpenFileSystem(const std::string& path) override {
     auto real = CrashDisk::OpenFileSystem(path);
     if (!real.ok()) return real.status();
@@ -44,6 +54,7 @@ class BadPlaceDisk : public journal::CrashDisk {
   }
   std::string bad;
   absl::Status fail_sync;
+  uint64_t links_max = 65'000;
 
  private:
   class FailingFileSystem : public journal::FileSystem {
@@ -206,23 +217,24 @@ TEST_F(StoreFaultTest, AFailedSyncEndsTheCheckpointsUntilTheStoreIsOpenedAnew) {
   Checkpoint();
   ann_.Deliver(ann, "one\n");
   Send(ann_);
-  disk_.fail_sync = absl::ResourceExhaustedError("injected: full");
-  EXPECT_TRUE(absl::IsResourceExhausted(store_->Checkpoint().status()));
-  disk_.fail_sync = absl::OkStatus();
-  Checkpoint();
-  ann_.Deliver(ann, "two\n");
-  Send(ann_);
-  disk_.fail_sync = absl::UnavailableError("injected: input/output error");
-  EXPECT_TRUE(absl::IsFailedPrecondition(store_->Checkpoint().status()));
-  disk_.fail_sync = absl::OkStatus();
-  EXPECT_TRUE(absl::IsFailedPrecondition(store_->Checkpoint().status()));
-  EXPECT_EQ(store_->last_checkpoint().position, 2u);
-  Open();
-  EXPECT_EQ(store_->last_checkpoint().position, 2u);
-  ann_.Replay(*store_);
+  for (const absl::Status& why : {absl::ResourceExhaustedError("injected: full"),  // pages that are lost all the same
+                                  absl::UnavailableError("injected: input/output error")}) {
+    const journal::Position before = store_->last_checkpoint().position;
+    disk_.fail_sync = why;
+    EXPECT_TRUE(absl::IsFailedPrecondition(store_->Checkpoint().status()));
+    disk_.fail_sync = absl::OkStatus();
+    EXPECT_TRUE(absl::IsFailedPrecondition(store_->Checkpoint().status()));
+    EXPECT_EQ(store_->last_checkpoint().position, before);
+    Open();
+    EXPECT_EQ(store_->last_checkpoint().position, before);
+    ann_.Replay(*store_);
+    Work();
+    Checkpoint();
+    EXPECT_EQ(store_->last_checkpoint().position, before + 1);
+    ann_.Deliver(ann, "two\n");
+    Send(ann_);
+  }
   Work();
-  Checkpoint();
-  EXPECT_EQ(store_->last_checkpoint().position, 3u);
   EXPECT_EQ(Files(ann_), ann_.ExpectedFiles());
 }
 
@@ -244,6 +256,58 @@ TEST_F(StoreFaultTest, ADroppedMailboxWithKeywordsLeavesNothingBehind) {
   const auto days = *disk_.List(directory + "/expunged");
   ASSERT_THAT(days, SizeIs(1));
   EXPECT_THAT(*disk_.List(directory + "/expunged/" + days[0]), SizeIs(2));
+}
+
+TEST_F(StoreFaultTest, AFolderOfTheLongestNameGoesAsideToo) {
+  const std::string name(254, 'x');
+  ann_.Create("INBOX");
+  ann_.Deliver(ann_.Create(name), "one\n");
+  Send(ann_);
+  for (int i = 0; i < 2; ++i) {  // before the next checkpoint removes the directory
+    ann_.Drop(ann_.state.FindName(name)->id);
+    ann_.Deliver(ann_.Create(name), "two\n");
+    Send(ann_);
+  }
+  Checkpoint();
+  EXPECT_EQ(Files(ann_), ann_.ExpectedFiles());
+}
+
+TEST_F(StoreFaultTest, ACopyOfWhatHasAsManyNamesAsThereMayBeIsAFileOfItsOwn) {
+  disk_.links_max = 3;
+  const MailboxId inbox = ann_.Create("INBOX"), box = ann_.Create("Box");
+  const Uid uid = ann_.Deliver(inbox, std::string(600'000, 'x') + "\n");
+  for (int i = 0; i < 7; ++i) ann_.Copy(inbox, uid, box);
+  Send(ann_);
+  Checkpoint();
+  EXPECT_THAT(store_->ParkedAccounts(), IsEmpty());
+  EXPECT_EQ(Files(ann_), ann_.ExpectedFiles());
+  ann_.Replay(*store_);
+  Work();
+  Checkpoint();
+  EXPECT_EQ(Files(ann_), ann_.ExpectedFiles());
+}
+
+// As `cp -a .Sent .Sent-restored` leaves it.
+TEST_F(StoreFaultTest, ACopiedFolderDoesNotTakeThePlaceOfItsOriginal) {
+  ann_.Create("INBOX");
+  const MailboxId sent = ann_.Create("Sent");
+  ann_.Deliver(sent, "one\n");
+  Send(ann_);
+  Checkpoint();
+  const std::string maildir = store_->AccountDirectory(ann_.state.id) + "/Maildir/";
+  const std::string aside = store_->AccountDirectory(ann_.state.id) + "/aside/.Sent-0";
+  for (const std::string& copy : {maildir + ".Sent-restored", aside}) {
+    for (const char* part : {"/cur", "/new"}) ASSERT_TRUE(disk_.MakeDirectories(copy + part).ok());
+    ASSERT_TRUE(disk_.CreateWhole(copy + "/gemel-mailbox", sent.hex() + "\n", 0).ok());
+  }
+  for (int start = 0; start < 2; ++start) {
+    Open();
+    ann_.Deliver(sent, "more\n");
+    Send(ann_);
+    Checkpoint();
+    EXPECT_EQ(Files(ann_), ann_.ExpectedFiles());
+  }
+  EXPECT_TRUE(disk_.Stat(maildir + ".Sent/gemel-mailbox").ok());
 }
 
 TEST_F(StoreFaultTest, AnExpungedFileThatSomebodyHasRenamedGoesToo) {
