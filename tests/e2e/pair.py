@@ -370,7 +370,8 @@ class Pair:
                     return False
                 if not (status["peer_connected"] and status["peer_counts"] and status["lag_records_out"] == 0
                         and status["lag_records_in"] == 0 and status["unprotected"] == 0
-                        and status["oldest_unacknowledged_ms"] == 0 and status["store_backlog_items"] == 0):
+                        and status["oldest_unacknowledged_ms"] == 0 and status["store_backlog_items"] == 0
+                        and status["store_backlog_bytes"] == 0):  # of what is being written, too
                     return False
             return True
         wait_until(quiet, seconds, "the pair is quiet")

@@ -72,7 +72,8 @@ class ByHand(unittest.TestCase):
         self.assertIn("is gemeld running?", text)
         self.assertRegex(self.gemel(self.a, "init"), r"^Made node [0-9a-f]{16} in ")
         self.start(self.a)
-        self.assertRegex(self.gemel(self.a, "status"), r"state +solo")
+        # It serves a moment before that is written down.
+        wait_until(lambda: re.search(r"(?m)^state +solo", self.gemel(self.a, "status")), 30, "it is alone")
         for account in (ANN, BOB):
             self.gemel(self.a, "account", "add", account, input=harness.PASSWORD + "\n")
             deliver(self.a, account, "before the pair")

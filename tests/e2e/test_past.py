@@ -44,7 +44,8 @@ class LettersFromThePast(unittest.TestCase):
 
         # All of it, the letter that she still has as well, into new/, where what was deleted is no more.
         new = os.path.join(home.data_directory, "accounts", domain, local, "Maildir", "new")
-        wait_until(lambda: not os.listdir(new), 30, "the checkpoint has taken away what was deleted")
+        wait_until(lambda: not os.listdir(new) and len(os.listdir(new[:-len("new")] + "cur")) == 1, 30,
+                   "the checkpoint has taken away what was deleted")
         imap = home.imap_client(user)
         imap.must("select", "INBOX")
         copies = glob.glob(past + "/cur/*") + glob.glob(past + "/new/*")
