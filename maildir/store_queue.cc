@@ -20,11 +20,11 @@ Making MakingOf(const StoreOp& op) {
   return {};
 }
 
-// What it keeps in memory with the spool's share.
-size_t BacklogOf(const StoreOp& op) {
+// What the spool keeps for it.
+size_t SpooledFor(const StoreOp& op) {
   const Making making = MakingOf(op);
   const bool spooled = making.body != nullptr && std::holds_alternative<SpooledBody>(*making.body);
-  return BytesOf(op) + (spooled ? making.message->bytes : 0);
+  return spooled ? making.message->bytes : 0;
 }
 
 }  // namespace
@@ -45,7 +45,8 @@ void StoreQueue::Add(StoreBatch batch) {
   const uint64_t number = next_batch_++;
   absl::flat_hash_map<AccountId, std::shared_ptr<StoreUnit>> units;
   for (StoreBatch::Item& item : batch.items) {
-    bytes_ += BytesOf(item.op);
+    const size_t bytes = BytesOf(item.op);
+    bytes_ += bytes;
     ++items_;
     if (const auto* chunk = std::get_if<SpoolChunk>(&item.op)) spool_.Expect(*chunk, queued_);
     if (const auto* drop = std::get_if<SpoolDrop>(&item.op)) spool_.Close(drop->body);
@@ -63,12 +64,13 @@ void StoreQueue::Add(StoreBatch batch) {
       waiting_[item.account].units.push_back(unit);
     }
     Backlog& backlog = waiting_[item.account].backlog;
-    backlog.bytes += BacklogOf(item.op);
+    backlog.bytes += bytes + SpooledFor(item.op);
     ++backlog.items;
     if (making.body != nullptr && std::holds_alternative<InlineBody>(*making.body)) {
       waiting_[item.account].bodies[making.message->dot] = {unit, unit->ops.size()};
     }
     unit->ops.push_back(std::move(item.op));
+    unit->bytes.push_back(bytes);
   }
   queued_ = {.position = batch.position, .applied = std::move(batch.applied)};
   const auto added = batches_.emplace_hint(batches_.end(), number, Batch{.remaining = units.size(), .after = queued_});
@@ -124,9 +126,9 @@ void StoreQueue::Done(const AccountId& account, const std::shared_ptr<StoreUnit>
   const std::lock_guard lock(mutex_);
   const auto it = waiting_.find(account);
   StoreOp& op = unit->ops[unit->next];
-  bytes_ -= BytesOf(op);
+  bytes_ -= unit->bytes[unit->next];
   --items_;
-  it->second.backlog.bytes -= BacklogOf(op);
+  it->second.backlog.bytes -= unit->bytes[unit->next] + SpooledFor(op);
   --it->second.backlog.items;
   if (const Making making = MakingOf(op); making.message != nullptr) {
     const auto body = it->second.bodies.find(making.message->dot);

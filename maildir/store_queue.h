@@ -23,6 +23,7 @@ struct StoreUnit {
   uint64_t batch = 0;
   AccountId account;
   std::vector<StoreOp> ops;
+  std::vector<size_t> bytes;  // BytesOf each as it came: the spool takes a chunk's bytes out of it
   size_t next = 0;
   std::shared_ptr<const journal::VectorClock> applied;
 };

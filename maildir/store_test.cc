@@ -271,6 +271,7 @@ TEST_F(StoreTest, ABodyInChunksIsSharedByItsMessages) {
     EXPECT_EQ(ReadAll(inbox, second).size(), body.size() + 16);  // worked off first
     SendAndCheckpoint();
     EXPECT_THAT(*disk_->List(root_ + "/spool"), IsEmpty());
+    EXPECT_EQ(store_->backlog_bytes(), 0u);
     EXPECT_EQ(Files(), Shortened(model_.ExpectedFiles()));
     EXPECT_EQ(store_->last_checkpoint().applied, model_.state.applied);
   }
