@@ -153,12 +153,16 @@ absl::Status AdvanceBases(journal::Disk& disk, const std::string& directory, con
       Apply(found->second, frame, index, ignored);
     }
   });
+  // What has gone bad since the part was read nobody has agreed to lose.
+  const auto is_known = [&part](const absl::Status& status) {
+    return std::find(part.damage.begin(), part.damage.end(), std::string(status.message())) != part.damage.end();
+  };
   absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
       journal::JournalReader::Open(disk, directory, part.begin, part.limit);
   if (!reader.ok()) return reader.status();
   for (;;) {
     absl::StatusOr<std::optional<journal::Committed>> next = (*reader)->Next();
-    if (absl::IsDataLoss(next.status())) continue;  // the caller knows of it
+    if (absl::IsDataLoss(next.status()) && is_known(next.status())) continue;
     if (!next.ok()) return next.status();
     if (!next->has_value() || (*next)->begin >= part.settled) break;
     walk.Take(**next);

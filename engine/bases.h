@@ -34,6 +34,7 @@ absl::StatusOr<JournalPart> ReadJournalPart(journal::Disk& disk, const std::stri
                                             journal::Position end, journal::Position limit);
 
 // Brings the bases of these accounts, which must be known to the store, up to part.settled, durably. Idempotent.
+// DataLoss: a place that was whole when the part was read.
 absl::Status AdvanceBases(journal::Disk& disk, const std::string& directory, const JournalPart& part,
                           const std::vector<std::pair<journal::AccountId, std::string>>& accounts,
                           maildir::Store& store);

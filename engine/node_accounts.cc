@@ -96,22 +96,25 @@ LiveAccount* NodeImpl::Live(const AccountId& id) {
 void NodeImpl::PassOver(const AccountId& id, journal::Position begin) {
   const auto [at, first] = passed_over_.emplace(id, begin);
   if (!first) at->second = std::min(at->second, begin);
-  mending_.erase(id);
+  if (mending_) mending_->erase(id);  // once more, then
 }
 
 // Each second, some of them. What was passed over has no files yet either: those come from the journal.
 void NodeImpl::MendPassedOver() {
-  if (passed_over_.empty() || !mending_.empty() || failed_ || replaying_) return;
+  if (passed_over_.empty() || mending_ || failed_ || replaying_) return;
+  std::set<AccountId> round;
   auto next = passed_over_.upper_bound(mended_last_);
   for (size_t left = std::min(kMendedAtOnce, passed_over_.size()); left > 0; --left) {
     if (next == passed_over_.end()) next = passed_over_.begin();
     const AccountId id = mended_last_ = next->first;
     ++next;
-    if (directory_.Find(id) != nullptr && Live(id) != nullptr) mending_.insert(id);
+    if (directory_.Find(id) != nullptr && Live(id) != nullptr) round.insert(id);
   }
-  if (mending_.empty()) return;
-  VerifyFiles(std::set<AccountId>(mending_), [this](const std::map<AccountId, absl::Status>& failed) {
-    for (const AccountId& id : std::exchange(mending_, {})) {
+  if (round.empty()) return;
+  mending_ = round;
+  VerifyFiles(round, [this](const std::map<AccountId, absl::Status>& failed) {
+    const std::set<AccountId> verified = *std::exchange(mending_, std::nullopt);
+    for (const AccountId& id : verified) {
       const Account* account = directory_.Find(id);
       LiveAccount* live = account == nullptr ? nullptr : Live(id);
       if (live == nullptr) continue;
@@ -206,8 +209,7 @@ void NodeImpl::AfterApplied(LiveAccount& live) {
   const Account* account = directory_.Find(live.state.id);
   const bool has_inbox = live.state.Find(InboxOf(live.state.id)) != nullptr;
   if (has_inbox) {
-    live.creating_built_ins = false;
-    for (auto& then : std::exchange(live.waiting_for_inbox, {})) PostSafely(std::move(then));
+    if (std::exchange(live.creating_built_ins, false)) TryHeldOpens();
   }
   if (account == nullptr || !Orders(*account)) return;
   if (!has_inbox) {
@@ -279,11 +281,12 @@ void NodeImpl::TryOpen(HeldOpen open) {
       return done(absl::UnavailableError("the mailbox is at home on the other server; please reconnect"));
     }
     if (live->state.Find(InboxOf(id)) == nullptr) {
-      if (!ours) return done(absl::UnavailableError("the mailbox is not here yet; try again in a moment"));
       // A new account: its mailboxes are on their way.
-      live->waiting_for_inbox.push_back([this, open] { TryOpen(open); });
-      AfterApplied(*live);
-      return;
+      if (ours && BootMillis() - since_ms < kClientWaitMs) {
+        held_opens_.push_back(open);
+        return AfterApplied(*live);
+      }
+      return done(absl::UnavailableError("the mailbox is not here yet; try again in a moment"));
     }
     LookForStrangers(id);
     done(std::make_unique<AccountSessionImpl>(*this, *live, *listener, !ours));
@@ -304,8 +307,8 @@ void NodeImpl::EvictIdle() {
   absl::erase_if(live_, [&](const auto& entry) {
     LiveAccount& live = *entry.second;
     const bool idle = live.sessions.empty() && live.in_flight == 0 && live.placing.empty() &&
-                      live.waiting_for_inbox.empty() && live.state.unplaced.empty() &&
-                      now - live.last_used_ms > options_.idle_account_ms && !parked_.contains(entry.first);
+                      live.state.unplaced.empty() && now - live.last_used_ms > options_.idle_account_ms &&
+                      !parked_.contains(entry.first);
     if (idle && uidlists_due_.erase(entry.first) > 0) {
       changed.push_back(std::make_shared<const AccountState>(std::move(live.state)));
     }

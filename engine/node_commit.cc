@@ -49,6 +49,7 @@ struct NodeImpl::Pass {
   maildir::StoreBatch spool;  // chunks go before the messages made of them
   std::map<AccountId, Effects> accounts;
   std::vector<std::function<void()>> callbacks;           // replies
+  std::vector<std::function<void()>> at_once;             // of patient operations: no checkpoint comes between
   std::vector<std::pair<AccountId, std::string>> closed;  // sessions to end, with the reason
   bool any = false;
 };
@@ -93,7 +94,8 @@ journal::VectorClock NodeImpl::FrameClock() const {
   return clock;
 }
 
-journal::Seq NodeImpl::Create(std::vector<Record> records, std::function<void(CommandResult)> done, bool grouped) {
+journal::Seq NodeImpl::Create(std::vector<Record> records, std::function<void(CommandResult)> done, bool grouped,
+                              bool patient) {
   const size_t count = records.size();
   if (absl::Status status = journal::CheckRecords(records, {}); !status.ok()) {
     Log(journal::LogLevel::kError, "records_refused", {{"error", std::string(status.message())}});
@@ -120,6 +122,7 @@ journal::Seq NodeImpl::Create(std::vector<Record> records, std::function<void(Co
     operation.first = first;
     operation.last = first + count - 1;
     operation.since_ms = BootMillis();
+    operation.patient = patient;
     operation.done = std::move(done);
     operations_.push_back(std::move(operation));
   }
@@ -150,13 +153,10 @@ void NodeImpl::OnCommitted(absl::StatusOr<std::vector<Committed>> committed, con
   if (idle) commit_running_ = false;
   for (const absl::Status& status : rejected) {
     Log(journal::LogLevel::kError, "frame_rejected", {{"error", std::string(status.message())}});
-    AddProblem("frame_rejected",
-               {"error",
-                absl::StrCat("a frame of the other server does not fit here, so the link ends: ",
-                             std::string(status.message())),
-                absl::IsInvalidArgument(status)
-                    ? "give both servers the same [journal] segment_size, the greater one, and restart them"
-                    : "run `gemel journal verify` on both; see the operator's page, \"Link refused\""});
+    AddProblem("frame_rejected", {"error",
+                                  absl::StrCat("a frame of the other server does not fit here, so the link ends: ",
+                                               std::string(status.message())),
+                                  "run `gemel journal verify` on both; see the operator's page, \"Link refused\""});
     if (link_ != nullptr) link_->Drop(absl::StrCat("a frame was refused: ", std::string(status.message())));
   }
   if (!committed.ok()) {
@@ -268,6 +268,7 @@ void NodeImpl::NoteApplied(const Frame& frame, bool own_node) {
     const auto* closed = std::get_if<journal::Closed>(&record.body);
     if (closed != nullptr && closed->origin.node == identity_.node) shown_before_.Raise(closed->origin, closed->seq);
   }
+  if (own_node && frame.origin != origin_) NoteAdopted(frame);
   if (own_node) return;
   for (const auto& [origin, seq] : frame.applied.entries()) {
     if (origin.node == identity_.node) peer_held_.Raise(origin, seq);
@@ -332,6 +333,7 @@ void NodeImpl::ApplyAll() {
   for (auto& [id, effects] : pass.accounts) AfterApplied(*LiveIfLoaded(id));
   if (!sweep_.empty()) PostSafely([this] { SweepSome(); });
   if (!waiting_again_.empty() && !replaying_) PostSafely([this] { VerifyWaiting(); });
+  for (std::function<void()>& callback : pass.at_once) callback();
   // Replies last, each as a step of its own: its session may do anything.
   for (std::function<void()>& callback : pass.callbacks) PostSafely(std::move(callback));
 }
@@ -437,7 +439,8 @@ void NodeImpl::FinishOperations(const Dot& dot, Effects& effects, Pass& pass) {
   if (effects.uid_validity != 0) operation.result.uid_validity = effects.uid_validity;
   if (dot.seq < operation.last) return;
   if (operation.done) {
-    pass.callbacks.push_back([done = std::move(operation.done), result = std::move(operation.result)]() mutable {
+    auto& callbacks = operation.patient ? pass.at_once : pass.callbacks;
+    callbacks.push_back([done = std::move(operation.done), result = std::move(operation.result)]() mutable {
       done(std::move(result));
     });
   }

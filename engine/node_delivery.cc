@@ -265,6 +265,11 @@ class AdoptionImpl final : public AccountSession::Append {
     deliver.guid = node_.NewGuid();
     deliver.internal_date_s = stranger_.mtime_s;
     deliver.flags = stranger_.flags;
+    if (node_.WasAdopted(*live, deliver)) {  // a crash came before its file was removed
+      if (deliver.body != 0) node_.Create({{AccountId{}, 0, false, journal::BodyDrop{deliver.body}}}, nullptr);
+      node_.PostSafely([done = std::move(done)] { done(CommandResult{}); });
+      return;
+    }
     deliver.body_done = deliver.body != 0;
     const Mailbox* mailbox = node_.Orders(*account) ? live->state.Find(stranger_.mailbox) : nullptr;
     if (mailbox != nullptr) {
@@ -272,7 +277,8 @@ class AdoptionImpl final : public AccountSession::Append {
     }
     std::vector<Record> records;
     records.push_back({account_, 0, false, std::move(deliver)});
-    node_.Create(std::move(records), std::move(done));
+    // It may be confirmed however late: who did not wait would adopt the file once more.
+    node_.Create(std::move(records), std::move(done), /*grouped=*/true, /*patient=*/true);
   }
 
  private:

@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -49,7 +50,6 @@ struct LiveAccount {
   bool creating_built_ins = false;
   int in_flight = 0;  // own records for it that are not applied yet
   std::vector<AccountSessionImpl*> sessions;
-  std::vector<std::function<void()>> waiting_for_inbox;
   uint64_t last_used_ms = 0;
 };
 
@@ -91,7 +91,7 @@ struct ApplyQueue {
 inline constexpr uint64_t kClientWaitMs = 20'000;
 inline constexpr uint64_t kDialBackoffMsMin = 100;
 
-// A client that waits until its account may be opened (MustHold).
+// A client that waits until its account may be opened (MustHold), or has its first mailboxes.
 struct HeldOpen {
   AccountId account;
   AccountListener* listener = nullptr;
@@ -103,7 +103,7 @@ struct HeldOpen {
 struct PendingOperation {
   journal::Seq first = 0, last = 0;
   uint64_t since_ms = 0;  // BootMillis
-  bool counted = true;    // as a mutation somebody waits for
+  bool patient = false;   // nobody outside waits: done is told what became of it, however late (AnswerWaiting)
   CommandResult result;
   std::function<void(CommandResult)> done;
 };
@@ -163,7 +163,7 @@ class NodeImpl final : public Node {
   // Queues records as one atomic group (unless `grouped` is false) and returns the first one's seq. `done` comes when
   // all are applied; null: nobody waits. What the journal cannot take is refused: `done` is told, and 0 returned.
   journal::Seq Create(std::vector<journal::Record> records, std::function<void(CommandResult)> done,
-                      bool grouped = true);
+                      bool grouped = true, bool patient = false);
   void ScheduleCommit();
   void OnCommitted(absl::StatusOr<std::vector<journal::Committed>> committed, const std::vector<absl::Status>& rejected,
                    bool idle);
@@ -227,7 +227,9 @@ class NodeImpl final : public Node {
   // ---- retention (node_retention.cc) ----
   void RetireSegments();
   void AdvanceNextBases(std::shared_ptr<const JournalPart> part, std::vector<AccountId> left);
+  void RetirePart(const JournalPart& part);
   void EndRetiring(const absl::Status& status);
+  bool PeerHas(const JournalPart& part) const;
   absl::Status MayRetire(const JournalPart& part) const;  // whatever was damaged in it
   void PurgeSome();                                       // expunged bodies older than what is kept for recovery
 
@@ -237,7 +239,11 @@ class NodeImpl final : public Node {
   void AdoptStranger(const AccountId& account, const maildir::Stranger& stranger);
   void AdoptMore(const std::string& path);  // the file's next piece
   void AdoptPiece(const std::string& path, absl::StatusOr<std::string> piece);
+  void RemoveAdopted(const std::string& path, const maildir::Stranger& stranger);
   void EndAdoption(const std::string& path, const absl::Status& status);
+  // Adopted before this start: its file may be there still. Notes it, and finds what this is a file of.
+  void NoteAdopted(const journal::Frame& frame);
+  bool WasAdopted(const LiveAccount& live, const journal::Deliver& deliver) const;
   // As a delivery (node_delivery.cc).
   std::unique_ptr<AccountSession::Append> BeginAdoption(const AccountId& account, const maildir::Stranger& stranger);
 
@@ -284,6 +290,7 @@ class NodeImpl final : public Node {
   Identity identity_;
   Environment env_;
   journal::Origin origin_;
+  std::optional<journal::Origin> newest_own_;  // of the frames found at the start
 
   // Shared with the jobs on the workers' lanes, which may outlive the node by a moment.
   std::shared_ptr<journal::Journal> journal_;
@@ -334,8 +341,9 @@ class NodeImpl final : public Node {
   // Accounts that could not be loaded, with the first record that they may lack for that: neither a checkpoint nor
   // retention passes it until they are loaded and their files verified.
   std::map<AccountId, journal::Position> passed_over_;
-  AccountId mended_last_;        // the round over them
-  std::set<AccountId> mending_;  // of them, those whose files are being verified
+  AccountId mended_last_;  // the round over them
+  // Of them, those whose files are being verified, in the one round that runs; nullopt: none does.
+  std::optional<std::set<AccountId>> mending_;
 
   absl::flat_hash_map<AccountId, std::unique_ptr<LiveAccount>> live_;
   absl::flat_hash_map<MailboxId, Uid> recent_from_;  // AccountSession::RecentFrom; outlives the account in memory
@@ -372,6 +380,9 @@ class NodeImpl final : public Node {
   std::set<AccountId> strangers_wanted_;  // looked at before the round comes to them
   std::set<std::string> adopting_;        // files whose adoption is on its way, or that are too big for one
   std::map<std::string, std::shared_ptr<Adoption>> adoptions_;  // by path
+  // Letters that this node adopted before this start, as far as they were replayed: their files may have outlived it.
+  using AdoptedFile = std::tuple<AccountId, MailboxId, int64_t, std::array<uint8_t, 32>>;  // its time, the text's hash
+  std::multimap<AdoptedFile, Dot> adopted_before_;
   std::map<Dot, BodyFetch> fetches_;
   std::map<Dot, std::vector<BodyDone>> wanted_of_journal_;  // looked for in its next pass
   bool searching_journal_ = false;
@@ -399,6 +410,7 @@ class NodeImpl final : public Node {
   journal::Position MaterialisedPosition() const;
   void FinishOperations(const Dot& dot, Effects& effects, Pass& pass);
   absl::Status OpenJournalAndStore();
+  journal::Origin Predecessor() const;
   absl::Status ReplayTail();
   void NoteWaiting();
   void SweepSome();

@@ -17,7 +17,7 @@ using journal::Record;
 
 constexpr uint64_t kStopPollMs = 10;
 // Half of the least segment_size that the configuration takes: the peer's segments may be smaller than this node's, and
-// a frame must fit them.
+// each frame that does not fit them costs a longer one made for it.
 constexpr size_t kFrameBytesMax = 512 * 1024;
 constexpr uint64_t kReplayProgressMs = 5000;
 
@@ -40,14 +40,7 @@ absl::Status NodeImpl::OpenAll() {
   if (absl::Status status = OpenJournalAndStore(); !status.ok()) return status;
   if (absl::Status status = ReplayTail(); !status.ok()) return status;
   // A new incarnation: no (origin, seq) is ever written twice, not even by a restored copy.
-  const journal::Origin predecessor = [this] {
-    const journal::VectorClock held = journal_->held();
-    journal::Origin last;
-    for (const auto& [origin, seq] : held.entries()) {
-      if (origin.node == identity_.node && held.Get(last) <= seq) last = origin;
-    }
-    return last;
-  }();
+  const journal::Origin predecessor = Predecessor();
   origin_ = {identity_.node, env_.random.U64()};
   journal_->StartOrigin(origin_, generation());
   std::vector<Record> records;
@@ -65,6 +58,17 @@ absl::Status NodeImpl::OpenAll() {
   Create(std::move(records), nullptr, /*grouped=*/false);
   started_ms_ = BootMillis();
   return absl::OkStatus();
+}
+
+// The incarnation before this one: the one of the newest frame, or, where no frame of this node is kept, any that is
+// known.
+journal::Origin NodeImpl::Predecessor() const {
+  if (newest_own_) return *newest_own_;
+  const journal::VectorClock held = journal_->held();
+  for (const auto& [origin, seq] : held.entries()) {
+    if (origin.node == identity_.node) return origin;
+  }
+  return {};
 }
 
 absl::Status NodeImpl::OpenJournalAndStore() {
@@ -132,7 +136,10 @@ absl::Status NodeImpl::OpenJournalAndStore() {
                {"error", absl::StrCat("the journal has lost the records ", journal::MissingText(each)), kNobodyElse});
   }
   // Below the checkpoint nothing is replayed, and the clock may have been set back since.
-  for (const auto& [node, base] : recovered.bases) NoteHlc(base, node == identity_.node);
+  for (const auto& [node, newest] : recovered.newest) {
+    NoteHlc(newest.base, node == identity_.node);
+    if (node == identity_.node) newest_own_ = newest.origin;
+  }
   // What the peer had of ours: until it says so itself, as much of its word as this journal has.
   for (const auto& [origin, seq] : directory_.closed().entries()) {
     if (origin.node == identity_.node) peer_held_.Raise(origin, seq);
@@ -150,14 +157,15 @@ absl::Status NodeImpl::ReplayTail() {
   const maildir::CheckpointInfo checkpoint = store_->last_checkpoint();
   for (const auto& [origin, seq] : checkpoint.applied.entries()) RaiseApplied(origin, seq);
   // From the directory alone (no generation yet) everything must be read again.
-  const journal::Position from = directory_.generation() == nullptr ? 0 : checkpoint.position;
+  const journal::Position wanted = directory_.generation() == nullptr ? 0 : checkpoint.position;
+  // Where the segments behind the checkpoint are gone (a problem by now) the rest is all that there is.
+  const journal::Position from = std::max(wanted, journal_->oldest());
   absl::StatusOr<std::unique_ptr<journal::JournalReader>> reader =
       journal::JournalReader::Open(env_.disk, JournalDirectory(), from, journal_->end());
-  if (!reader.ok()) return absl::IsNotFound(reader.status()) ? absl::OkStatus() : reader.status();
+  if (!reader.ok()) return reader.status();
   replaying_ = true;
   uint64_t frames = 0, told_ms = BootMillis();
-  const journal::Position begin = std::max(from, journal_->oldest());
-  const uint64_t bytes_all = journal_->BytesFrom(begin);
+  const uint64_t bytes_all = journal_->BytesFrom(from);
   for (;;) {
     absl::StatusOr<std::optional<Committed>> next = (*reader)->Next();
     if (absl::IsDataLoss(next.status())) {  // reported at Open; what it held comes from the peer

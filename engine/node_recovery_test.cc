@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "engine/link_messages.h"
+#include "engine/node_impl.h"
 #include "engine/test_disk.h"
 #include "engine/test_nodes.h"
 
@@ -115,6 +116,71 @@ TEST_F(RecoveryTest, WhatWaitsForThePeerIsNotGivenTwice) {
   session.reset();
   ExpectEqual();
   ExpectReplayEqual(0);
+}
+
+// The directory is saved when a checkpoint is asked for; what comes into it while the store's lane is busy is not.
+TEST_F(RecoveryTest, ACheckpointDoesNotPassWhatTheSavedDirectoryLacks) {
+  StartPair();
+  AddAccount(kAnn, 0);
+  pair_.loop.RunFor(options_.checkpoint_ms + 1000);
+  pair_.workers.store_stands_still = true;
+  ASSERT_TRUE(Deliver(0, kAnn, "\nso that there is something to checkpoint\n").ok());
+  pair_.loop.RunFor(options_.checkpoint_ms + 1000);
+  std::optional<absl::Status> done;
+  pair_.nodes[0]->SetAlias("all@example.test", {kAnn}, [&](absl::Status status) { done = status; });
+  ASSERT_TRUE(pair_.RunUntil([&] { return done.has_value(); }));
+  ASSERT_TRUE(done->ok()) << *done;
+  const uint64_t before = pair_.nodes[0]->Status().checkpoint_position;
+  pair_.workers.LetStoreGoOn();
+  ASSERT_TRUE(pair_.RunUntil([&] { return pair_.nodes[0]->Status().checkpoint_position > before; }));
+  pair_.Kill(0);
+  Start(0);
+  ASSERT_TRUE(pair_.RunUntilQuiet());
+  EXPECT_EQ(pair_.nodes[0]->Aliases().size(), 1u);
+}
+
+// Its segments are gone, also those behind the checkpoint: it starts, says so, and gets back what the peer has.
+TEST_F(RecoveryTest, AJournalThatIsGoneDoesNotRefuseTheStart) {
+  StartPair();
+  AddAccount(kAnn, 0);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(Deliver(0, kAnn, "\nhello\n").ok());
+  pair_.loop.RunFor(options_.checkpoint_ms + 1000);
+  ASSERT_TRUE(Deliver(0, kAnn, "\nbehind the checkpoint\n").ok());
+  const auto digests = pair_.nodes[1]->Digests();
+  pair_.Kill(0);
+  std::filesystem::remove_all(Options(0).data_directory + "/journal");
+  for (int start = 0; start < 2; ++start) {
+    Start(0);
+    if (start == 0) {
+      std::string problems;
+      for (const Problem& problem : pair_.nodes[0]->Status().problems) problems += problem.what + "\n";
+      EXPECT_THAT(problems, ::testing::HasSubstr("segment 1: a checkpoint knows of it, and its file is missing"));
+      pair_.Kill(0);  // before anything came, and before a checkpoint
+    }
+  }
+  ASSERT_TRUE(pair_.RunUntilQuiet());
+  pair_.loop.RunFor(2000);
+  EXPECT_EQ(pair_.nodes[0]->Digests(), digests);
+  ASSERT_TRUE(Deliver(0, kAnn, "\nnew\n").ok());
+  ExpectEqual();
+}
+
+// A round of verifying that runs does not take off what was passed over once more meanwhile.
+TEST_F(RecoveryTest, WhatIsPassedOverWhileItIsVerifiedIsVerifiedAgain) {
+  StartPair();
+  AddAccount(kAnn, 0);
+  ASSERT_TRUE(Deliver(0, kAnn, "\nhello\n").ok());
+  pair_.loop.RunFor(1000);
+  NodeImpl& node = static_cast<NodeImpl&>(*pair_.nodes[0]);
+  const AccountId ann = journal::AccountIdOf(kAnn);
+  RemoveFiles(0);  // so that the journal is read for it, beside the loop
+  node.PassOver(ann, node.committed_end_);
+  node.MendPassedOver();
+  node.PassOver(ann, node.committed_end_);
+  node.MendPassedOver();
+  ASSERT_TRUE(pair_.RunUntil([&] { return !Files(0).empty(); }));
+  EXPECT_TRUE(node.passed_over_.contains(ann));
+  ASSERT_TRUE(pair_.RunUntil([&] { return node.passed_over_.empty(); }));
 }
 
 TEST_F(RecoveryTest, AHomeThatIsBeingReleasedOrdersNothingAfterARestart) {

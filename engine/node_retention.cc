@@ -56,7 +56,7 @@ void NodeImpl::RetireSegments() {
   const journal::Position until = (journal_->oldest() / segment + 1) * segment;
   const journal::Position checkpoint = store_->last_checkpoint().position;
   if (until > checkpoint || journal_->BytesFrom(until) < options_.retain_bytes_min) return;
-  if (identity_.peer && (link_ == nullptr || !link_->caught_up())) return;  // never past its cursor
+  if (identity_.peer && (link_ == nullptr || !link_->caught_up())) return;
   if (oldest_part_ == nullptr || oldest_part_->end != until) {
     retiring_ = true;
     env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), disk = &env_.disk, loop = &env_.loop,
@@ -75,7 +75,7 @@ void NodeImpl::RetireSegments() {
   const int64_t written_s =
       WrittenBefore(env_.disk, JournalDirectory(), journal_->oldest() >> 32, committed_end_ >> 32, NowSeconds());
   if (NowSeconds() < written_s + static_cast<int64_t>(options_.retain_seconds)) return;
-  if (identity_.peer && !peer_held_.Covers(oldest_part_->records)) return;
+  if (!PeerHas(*oldest_part_)) return;
   if (options_.keep_readers_out) {
     readers_kept_out_ = options_.keep_readers_out();
     if (readers_kept_out_ == nullptr) {
@@ -84,10 +84,7 @@ void NodeImpl::RetireSegments() {
     }
   }
   SolveProblem("readers");
-  if (absl::Status status = MayRetire(*oldest_part_); !status.ok()) {
-    oldest_part_ = nullptr;  // it may be mended until the next time
-    return EndRetiring(status);
-  }
+  if (absl::Status status = MayRetire(*oldest_part_); !status.ok()) return EndRetiring(status);
   for (const std::string& place : oldest_part_->damage) {
     Log(LogLevel::kWarning, "damage_retired", {{"where", place}});
   }
@@ -101,6 +98,11 @@ void NodeImpl::RetireSegments() {
   }
   retiring_ = true;
   AdvanceNextBases(oldest_part_, oldest_part_->accounts);
+}
+
+// What the peer lacks stays, and never goes what its cursor has still to read.
+bool NodeImpl::PeerHas(const JournalPart& part) const {
+  return !identity_.peer || (link_ != nullptr && link_->caught_up() && peer_held_.Covers(part.records));
 }
 
 // What is damaged in the part must be held elsewhere, as far as anybody can know. A node alone has nobody to ask.
@@ -120,7 +122,7 @@ absl::Status NodeImpl::MayRetire(const JournalPart& part) const {
 }
 
 void NodeImpl::AdvanceNextBases(std::shared_ptr<const JournalPart> part, std::vector<AccountId> left) {
-  if (left.empty()) return EndRetiring(journal_->Retire(part->end));
+  if (left.empty()) return RetirePart(*part);
   std::vector<std::pair<AccountId, std::string>> some;
   for (; !left.empty() && some.size() < kBasesAtOnce; left.pop_back()) {
     if (const Account* account = directory_.Find(left.back())) some.emplace_back(account->id, account->name);
@@ -137,6 +139,18 @@ void NodeImpl::AdvanceNextBases(std::shared_ptr<const JournalPart> part, std::ve
                     });
 }
 
+// Its bases took their time, in which the peer may have come back with less than it had.
+void NodeImpl::RetirePart(const JournalPart& part) {
+  if (!PeerHas(part)) {
+    retiring_ = false;
+    readers_kept_out_.reset();
+    return;
+  }
+  absl::Status status = MayRetire(part);
+  if (status.ok()) status = journal_->Retire(part.end);
+  EndRetiring(status);
+}
+
 void NodeImpl::EndRetiring(const absl::Status& status) {
   retiring_ = false;
   readers_kept_out_.reset();
@@ -145,6 +159,7 @@ void NodeImpl::EndRetiring(const absl::Status& status) {
     Log(LogLevel::kInfo, "segment_retired", {{"oldest", journal_->oldest()}});
     return RetireSegments();  // there may be more
   }
+  oldest_part_ = nullptr;  // what is damaged in it may be another matter the next time
   Log(LogLevel::kError, "segment_not_retired", {{"error", std::string(status.message())}});
   AddProblem("retention", {"warning", absl::StrCat("old journal segments are kept: ", std::string(status.message())),
                            "it is tried again at each checkpoint; watch the free space"});

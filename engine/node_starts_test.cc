@@ -126,6 +126,58 @@ TEST_F(NodeStartsTest, ACopyFromBeforeAStartWasClosedGetsAllBack) {
   }
 }
 
+// Not the one that made most.
+TEST_F(NodeStartsTest, AStartNamesTheOneBeforeIt) {
+  for (int start = 0; start < 4; ++start) {
+    Start(0);
+    ASSERT_TRUE(pair_.RunUntil([this] { return pair_.nodes[0]->generation() == 1; }));
+    if (start == 0) pair_.nodes[0]->AddAccount("ann@example.test", testing::kPassHash, 0, [](absl::Status) {});
+    for (int i = 0; i < 10 * (4 - start); ++i) {
+      pair_.loop.RunFor(10);
+      EXPECT_TRUE(Deliver(0, "ann@example.test", "\nhello\n").ok());
+    }
+    pair_.Kill(0);
+  }
+  auto reader = journal::JournalReader::Open(*disk_, Options(0).data_directory + "/journal", 0);
+  journal::Dot last;  // of the incarnation before
+  int starts = 0;
+  for (auto next = (*reader)->Next(); next.ok() && next->has_value(); next = (*reader)->Next()) {
+    const journal::Frame& frame = *(*next)->frame;
+    for (const journal::Record& record : frame.records) {
+      const auto* start = std::get_if<journal::Start>(&record.body);
+      if (start == nullptr) continue;
+      ++starts;
+      EXPECT_EQ(start->predecessor, last.origin);
+      EXPECT_EQ(start->predecessor_seq, last.seq);
+    }
+    last = {frame.origin, frame.last_seq()};
+  }
+  EXPECT_EQ(starts, 4);
+}
+
+// Under pair-required its first mailboxes are not confirmed while the peer is away.
+TEST_F(NodeStartsTest, WhoOpensANewAccountDoesNotWaitForEver) {
+  policy_ = AckPolicy::kPairRequired;
+  StartPair();
+  for (const bool stops : {false, true}) {
+    const std::string name = stops ? "bob@example.test" : "ann@example.test";
+    bool added = false;
+    pair_.nodes[0]->AddAccount(name, testing::kPassHash, 0, [&](absl::Status status) { added = status.ok(); });
+    ASSERT_TRUE(pair_.RunUntil([&] { return added; }));
+    pair_.SetWire({.bytes_per_ms = 0, .stands_still = true});
+    std::optional<absl::Status> opened;
+    testing::Listener listener;
+    pair_.nodes[0]->OpenAccount(journal::AccountIdOf(name), listener, [&](auto done) { opened = done.status(); });
+    pair_.loop.RunFor(1000);
+    ASSERT_FALSE(opened.has_value());
+    if (stops) pair_.nodes[0]->Stop(30'000, [] {});
+    ASSERT_TRUE(pair_.RunUntil([&] { return opened.has_value(); }, 25'000));
+    EXPECT_TRUE(absl::IsUnavailable(*opened)) << *opened;
+    pair_.SetWire({});
+    ASSERT_TRUE(stops || pair_.RunUntilQuiet());
+  }
+}
+
 TEST(SplitMessages, GivesRecordsThatTheJournalTakes) {
   journal::Move move;
   for (uint64_t i = 0; i < 120'001; ++i) {

@@ -158,19 +158,47 @@ void NodeImpl::AdoptPiece(const std::string& path, absl::StatusOr<std::string> p
   adoption.letter->Write(ToLf(*piece, last, adoption.cr));
   if (!last) return adoption.letter->OnWritable([this, path] { AdoptMore(path); });
   adoption.letter->Finish([this, path, stranger = adoption.stranger](const CommandResult& result) {
-    if (!result.status.ok()) return EndAdoption(path, result.status);
-    env_.workers.Post(
-        Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop, path, stranger] {
-          const absl::Status removed = store->RemoveStranger(stranger);
-          loop->Post([this, alive, path, removed] {
-            if (alive.expired()) return;
-            if (removed.ok()) return EndAdoption(path, removed);
-            // It stays in adopting_: else it would become mail again and again.
-            adoptions_.erase(path);
-            Log(LogLevel::kWarning, "not_adopted",
-                {{"file", path}, {"error", "adopted, and not removed: " + std::string(removed.message())}});
-          });
-        });
+    result.status.ok() ? RemoveAdopted(path, stranger) : EndAdoption(path, result.status);
+  });
+}
+
+// In the step in which it was applied, so that its checkpoint comes later on the store's lane and makes both durable: a
+// letter whose file is still there after a crash is replayed, and known again.
+void NodeImpl::RemoveAdopted(const std::string& path, const maildir::Stranger& stranger) {
+  env_.workers.Post(Lane::kStore,
+                    [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop, path, stranger] {
+                      const absl::Status removed = store->RemoveStranger(stranger);
+                      loop->Post([this, alive, path, removed] {
+                        if (alive.expired()) return;
+                        if (removed.ok()) return EndAdoption(path, removed);
+                        // It stays in adopting_: else it would become mail again and again.
+                        adoptions_.erase(path);
+                        Log(LogLevel::kWarning, "not_adopted",
+                            {{"file", path}, {"error", "adopted, and not removed: " + std::string(removed.message())}});
+                      });
+                    });
+}
+
+void NodeImpl::NoteAdopted(const journal::Frame& frame) {
+  for (size_t i = 0; i < frame.records.size(); ++i) {
+    const auto* deliver = std::get_if<journal::Deliver>(&frame.records[i].body);
+    if (deliver == nullptr || deliver->via != Via::kAdopted) continue;
+    adopted_before_.emplace(
+        AdoptedFile{frame.records[i].account, deliver->wanted, deliver->internal_date_s, deliver->content_hash},
+        Dot{frame.origin, frame.first_seq + i});
+    strangers_wanted_.insert(frame.records[i].account);
+  }
+}
+
+// And the letter is still there: what was expunged since and lies there again was brought back.
+bool NodeImpl::WasAdopted(const LiveAccount& live, const journal::Deliver& deliver) const {
+  const auto [begin, end] =
+      adopted_before_.equal_range({live.state.id, deliver.wanted, deliver.internal_date_s, deliver.content_hash});
+  return std::any_of(begin, end, [&live](const auto& entry) {
+    const auto& mailboxes = live.state.mailboxes;
+    return live.state.unplaced.contains(entry.second) ||
+           std::any_of(mailboxes.begin(), mailboxes.end(),
+                       [&entry](const auto& each) { return each.second.Find(entry.second) != nullptr; });
   });
 }
 

@@ -141,7 +141,7 @@ void NodeImpl::NoteDiskFull(std::string_view why) {
 void NodeImpl::AnswerWaiting(uint64_t wait_ms, const absl::Status& status) {
   const uint64_t now = BootMillis();
   for (PendingOperation& operation : operations_) {
-    if (!operation.done || now - operation.since_ms < wait_ms) continue;
+    if (!operation.done || operation.patient || now - operation.since_ms < wait_ms) continue;
     PostSafely([done = std::exchange(operation.done, nullptr), status] {
       CommandResult result;
       result.status = status;
@@ -250,14 +250,17 @@ void NodeImpl::CheckpointSoon() {
   if (checkpoint_running_ || failed_) return;
   last_checkpoint_ms_ = BootMillis();
   if (store_->last_checkpoint().position >= committed_end_) return RetireSegments();  // time goes on
-  // The directory first: the checkpoint says that all before it is on the disk.
+  // The directory first: the checkpoint says that all before it is on the disk. What comes into the directory while
+  // the store's lane is busy lies behind the limit.
+  const maildir::CheckpointInfo limit{MaterialisedPosition(), applied_};
   if (absl::Status status = SaveDirectory(); !status.ok()) {
     Log(LogLevel::kError, "directory_not_saved", {{"error", std::string(status.message())}});
     return;
   }
   checkpoint_running_ = true;
-  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop] {
-    absl::StatusOr<maildir::CheckpointInfo> info = store->Checkpoint();
+  env_.workers.Post(Lane::kStore, [this, alive = std::weak_ptr<bool>(alive_), store = store_, loop = &env_.loop,
+                                   limit] {
+    absl::StatusOr<maildir::CheckpointInfo> info = store->Checkpoint(limit);
     loop->Post([this, alive, info = std::move(info)] {
       if (alive.expired()) return;
       checkpoint_running_ = false;
@@ -302,8 +305,9 @@ void NodeImpl::FinalCheckpoint(uint64_t until, std::function<void()> done) {
     if (written < due.size()) LogUidlist(absl::StrCat(due.size() - written), absl::DeadlineExceededError("no time"));
     loop->Post([this, alive, done] {
       if (alive.expired()) return;
+      const maildir::CheckpointInfo limit{MaterialisedPosition(), applied_};
       absl::Status status = SaveDirectory();
-      if (status.ok()) status = store_->Checkpoint().status();
+      if (status.ok()) status = store_->Checkpoint(limit).status();
       if (!status.ok()) Log(LogLevel::kError, "final_checkpoint_failed", {{"error", std::string(status.message())}});
       done();
     });

@@ -6,7 +6,6 @@
 #include <fstream>
 #include <sstream>
 
-#include "engine/catch_up.h"
 #include "engine/node.h"
 #include "engine/replay.h"
 #include "engine/test_disk.h"
@@ -269,6 +268,46 @@ TEST_F(UpkeepTest, ItsTimeStampsDoNotGoBackWhenItsClockDidWhileItWasDown) {
   pair_.loop.RunFor(kHourMs);
   EXPECT_THAT(Problems(1), HasSubstr("this server's clock was set back"));
   EXPECT_THAT(Problems(0), HasSubstr("the other server's clock is"));
+}
+
+TEST_F(UpkeepTest, ASegmentThatGoesBadBeforeItIsRetiredStays) {
+  StartPair();
+  FillSegments(2);
+  pair_.loop.RunFor(kHourMs);  // it was read meanwhile, and was whole
+  ASSERT_TRUE((*disk_->Open(Data(0) + "/journal/segment-00000001", journal::OpenMode::kReadWrite))
+                  ->WriteAt(400'000, "damage")
+                  .ok());
+  pair_.loop.RunFor(2 * kDayMs + kHourMs);
+  EXPECT_EQ(OldestSegment(0), 1u);
+  EXPECT_THAT(Problems(0), HasSubstr("old journal segments are kept"));
+}
+
+// The bases are written while the peer comes back with an old copy of its data.
+TEST_F(UpkeepTest, ASegmentThatThePeerLacksAgainStays) {
+  StartPair();
+  pair_.loop.RunFor(200'000);
+  pair_.Kill(1);
+  std::filesystem::copy(Data(1), Data(1) + ".copy", std::filesystem::copy_options::recursive);
+  Start(1);
+  ASSERT_TRUE(RunUntilQuiet());
+  FillSegments(2);
+  pair_.loop.RunFor(kHourMs);
+  pair_.workers.store_stands_still = true;
+  pair_.loop.RunFor(2 * kDayMs + kHourMs);
+  pair_.Kill(1);
+  std::filesystem::remove_all(Data(1));
+  std::filesystem::rename(Data(1) + ".copy", Data(1));
+  pair_.SetWire({.bytes_per_ms = 1, .stands_still = false});
+  Start(1);
+  ASSERT_TRUE(pair_.RunUntil([this] { return node(0).Status().peer_connected; }));
+  pair_.workers.LetStoreGoOn();
+  pair_.loop.RunFor(1000);
+  EXPECT_EQ(OldestSegment(0), 1u);
+  pair_.SetWire({});
+  ASSERT_TRUE(RunUntilQuiet());
+  pair_.loop.RunFor(kHourMs);
+  EXPECT_GT(OldestSegment(0), 1u);
+  EXPECT_EQ(node(0).Digests(), node(1).Digests());
 }
 
 // What came again had no room in its old place: the place stays damaged, and all that was in it is held.
@@ -534,34 +573,6 @@ TEST_F(UpkeepTest, CatchingUpIsToldWhileItLasts) {
   EXPECT_THAT(LogText(), HasSubstr("catch_up_started way=in records_to_go=4"));
   EXPECT_THAT(LogText(), HasSubstr("caught_up way=out records=4"));
   EXPECT_THAT(LogText(), HasSubstr("caught_up way=in records=4"));
-}
-
-TEST_F(UpkeepTest, ProgressIsLoggedEveryFewSeconds) {
-  std::filesystem::create_directories(root_);
-  ASSERT_TRUE(journal::SetLogFile(root_ + "/log"));
-  const journal::Origin origin{1, 2};
-  journal::VectorClock target, held;
-  target.Raise(origin, 200);
-  CatchUp catch_up("in");
-  catch_up.Begin(target, held, std::nullopt, 1000);
-  EXPECT_FALSE(catch_up.running()) << "so little is no event";
-  target.Raise(origin, 1000);
-  catch_up.Begin(target, held, std::nullopt, 1000);
-  catch_up.AddBytes(5000);
-  held.Raise(origin, 250);
-  catch_up.Note(held, 3000);
-  catch_up.LogProgress(std::nullopt, 3000);
-  EXPECT_THAT(LogText(), Not(HasSubstr("catch_up_progress")));
-  catch_up.LogProgress(std::nullopt, 6000);
-  EXPECT_THAT(LogText(),
-              HasSubstr("catch_up_progress way=in records=250 records_to_go=750 bytes=5000 bytes_to_go=15000 ms=5000"));
-  catch_up.LogProgress(std::nullopt, 7000);
-  held.Raise(origin, 1000);
-  catch_up.Note(held, 9000);
-  EXPECT_THAT(LogText(), HasSubstr("caught_up way=in records=1000 bytes=5000 ms=8000"));
-  EXPECT_FALSE(catch_up.Status(std::nullopt, 9000).has_value());
-  const std::string text = LogText();
-  EXPECT_EQ(text.find("catch_up_progress"), text.rfind("catch_up_progress")) << "once in five seconds";
 }
 
 }  // namespace

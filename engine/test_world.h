@@ -99,10 +99,23 @@ class TestLoop : public Loop {
 class TestWorkers : public Workers {
  public:
   explicit TestWorkers(TestLoop& loop) : loop_(loop) {}
-  void Post(Lane, std::function<void()> job) override { loop_.Post(std::move(job)); }
+  void Post(Lane lane, std::function<void()> job) override {
+    if (lane == Lane::kStore && store_stands_still) return held_.push_back(std::move(job));
+    loop_.Post(std::move(job));
+  }
+  void LetStoreGoOn() {
+    store_stands_still = false;
+    for (auto& job : std::exchange(held_, {})) loop_.Post(std::move(job));
+  }
+  void ForgetStore() {  // the process that it belonged to is gone
+    store_stands_still = false;
+    held_.clear();
+  }
+  bool store_stands_still = false;  // the store's lane is busy: its jobs wait
 
  private:
   TestLoop& loop_;
+  std::vector<std::function<void()>> held_;
 };
 
 // What lies between two TestConnections.

@@ -121,7 +121,7 @@ class JournalImpl : public Journal {
   absl::Status FinishOwnFrame();
   void PrepareReceived(Item item, std::vector<absl::Status>* rejected);
   bool PrepareRefetched(const FrameHeader& header, Prepared prepared);
-  absl::Status WriteRepairs(std::vector<Prepared>* batch);
+  absl::Status WriteRepair(std::vector<Prepared>* batch);
   absl::Status Roll(uint64_t frame_bytes);
   absl::Status WriteBatch(std::vector<Prepared>* batch);
   std::vector<Committed> Publish(std::vector<Prepared> batch);
@@ -180,8 +180,8 @@ absl::Status JournalImpl::Init(Recovered* recovered) {
       [this, recovered](Position, Position, const FrameHeader& header) {
         frames_.Remember(header.origin, header.last_seq(), header.chain, header.shipped_bytes());
         recovered->applied[header.origin.node].Merge(header.applied);
-        Hlc& base = recovered->bases[header.origin.node];
-        base = std::max(base, header.base);
+        Recovered::Newest& newest = recovered->newest[header.origin.node];
+        if (header.base >= newest.base) newest = {header.origin, header.base};
       },
       options_.durable_floor);
   if (!recovery.ok()) return recovery.status();
@@ -400,25 +400,24 @@ bool JournalImpl::PrepareRefetched(const FrameHeader& header, Prepared prepared)
   return true;
 }
 
-absl::Status JournalImpl::WriteRepairs(std::vector<Prepared>* batch) {
-  while (!repairs_.empty()) {
-    Prepared& prepared = repairs_.front();
-    const SegmentNumber number = SegmentOf(prepared.begin);
-    const auto segment = std::find_if(segments_.begin(), segments_.end(),
-                                      [number](const SegmentInfo& info) { return info.number == number; });
-    if (segment != segments_.end()) {  // else retired meanwhile: nothing to mend
-      write_buffer_.clear();
-      StoreFrame({.shipped_bytes = 0, .position = prepared.begin, .synced_to = prepared.begin}, prepared.frame->shipped,
-                 segment->salt, &write_buffer_);
-      absl::StatusOr<std::unique_ptr<File>> file =
-          disk_.Open(SegmentPath(options_.directory, number), OpenMode::kReadWrite);
-      if (!file.ok()) return file.status();
-      if (absl::Status s = (*file)->WriteAt(OffsetOf(prepared.begin), write_buffer_); !s.ok()) return s;
-      if (absl::Status s = (*file)->DataSync(); !s.ok()) return absl::UnavailableError(std::string(s.message()));
-    }
-    batch->push_back(std::move(prepared));
-    repairs_.pop_front();
+// One at a time: what meets a full disk stays queued alone.
+absl::Status JournalImpl::WriteRepair(std::vector<Prepared>* batch) {
+  Prepared& prepared = repairs_.front();
+  const SegmentNumber number = SegmentOf(prepared.begin);
+  const auto segment = std::find_if(segments_.begin(), segments_.end(),
+                                    [number](const SegmentInfo& info) { return info.number == number; });
+  if (segment != segments_.end()) {  // else retired meanwhile: nothing to mend
+    write_buffer_.clear();
+    StoreFrame({.shipped_bytes = 0, .position = prepared.begin, .synced_to = prepared.begin}, prepared.frame->shipped,
+               segment->salt, &write_buffer_);
+    absl::StatusOr<std::unique_ptr<File>> file =
+        disk_.Open(SegmentPath(options_.directory, number), OpenMode::kReadWrite);
+    if (!file.ok()) return file.status();
+    if (absl::Status s = (*file)->WriteAt(OffsetOf(prepared.begin), write_buffer_); !s.ok()) return s;
+    if (absl::Status s = (*file)->DataSync(); !s.ok()) return absl::UnavailableError(std::string(s.message()));
   }
+  batch->push_back(std::move(prepared));
+  repairs_.pop_front();
   return absl::OkStatus();
 }
 
@@ -448,7 +447,7 @@ absl::Status JournalImpl::Roll(uint64_t frame_bytes) {
 
 // Writes as many frames as fit the segment, with one write and one sync.
 absl::Status JournalImpl::WriteBatch(std::vector<Prepared>* batch) {
-  if (!repairs_.empty()) return WriteRepairs(batch);  // a commit of their own, so that an error loses nothing else
+  if (!repairs_.empty()) return WriteRepair(batch);  // a commit of its own, so that an error loses nothing else
   if (ready_.empty()) return absl::OkStatus();
   const uint64_t first_bytes = StoredBytes(ready_.front().frame->shipped.size());
   if (OffsetOf(end_) + first_bytes > segments_.back().segment_bytes) {

@@ -58,8 +58,12 @@ struct JournalOptions {
 };
 
 struct Recovered {
-  VectorClock held;                       // everything on this disk
-  std::map<NodeId, Hlc> bases;            // of each node's newest frame
+  VectorClock held;  // everything on this disk
+  struct Newest {
+    Origin origin;
+    Hlc base = 0;
+  };
+  std::map<NodeId, Newest> newest;        // each node's newest frame, by its time
   std::map<NodeId, VectorClock> applied;  // what each node had applied, as its frames here say
   Position end = 0;                       // where the next frame goes
   std::vector<std::string> problems;      // damaged frames, each with segment, offset and what to do
@@ -103,7 +107,7 @@ class Journal {
 
   // Writes all that is queued (own records become frames), one fdatasync, and returns what became durable, in journal
   // order. Nothing queued: empty. A received frame that was damaged here goes back to its place (its Committed has that
-  // older position, in a commit of repairs only). One that is held already is dropped silently; one that does not fit
+  // older position, in a commit of its own). One that is held already is dropped silently; one that does not fit
   // (gap, chain, damage) is dropped and reported in *rejected, and the rest is committed.
   // An error is final for this Journal: every later call repeats it (a failed fdatasync is never retried). Except
   // ResourceExhausted: nothing of the batch was written, it stays queued, call again later.

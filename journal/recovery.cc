@@ -231,15 +231,20 @@ absl::Status ScanSegment(SegmentReader& reader, std::optional<uint64_t> sealed_e
 
 namespace {
 
-// A segment whose file or header is gone: its frames are missing, and what they were the next header tells, unless
-// that was made when it was lost already (`told`).
-void ReportLostSegment(SegmentNumber number, std::string_view why, bool told, Recovery* recovery) {
-  const Position place = PositionOf(number, 0);
-  recovery->damage.push_back(
-      {place, place,
-       "segment " + std::to_string(number) + ": " + std::string(why) + "; the records in it must come from the peer",
-       std::nullopt, told});
-  recovery->holes.push_back({PositionOf(number, 0), PositionOf(number, 0)});
+// A file with a number so far above the last that can be read is none of this journal's.
+constexpr SegmentNumber kSegmentsLostMax = 1024;
+
+// Segments whose files or headers are gone: their frames are missing, and what they were the next header tells, unless
+// that was made when they were lost already (`told`).
+void ReportLostSegments(SegmentNumber first, SegmentNumber last, std::string_view why, bool told, Recovery* recovery) {
+  const Position place = PositionOf(first, 0);
+  const std::string which = first == last ? "segment " + std::to_string(first)
+                                          : "segments " + std::to_string(first) + " to " + std::to_string(last);
+  recovery->damage.push_back({place, place,
+                              which + ": " + std::string(why) + "; the records in " + (first == last ? "it" : "them") +
+                                  " must come from the peer",
+                              std::nullopt, told});
+  recovery->holes.push_back({place, place});
 }
 
 // The header knows every origin's newest frame before its segment: what we have not seen is missing.
@@ -282,11 +287,20 @@ void ReportDamage(Recovery* recovery) {
 // The newest segments are gone, with all that says so.
 void EndBelowFloor(Recovery* recovery) {
   if (SegmentOf(recovery->end) >= SegmentOf(recovery->durable_floor)) return;
-  ReportLostSegment(SegmentOf(recovery->durable_floor), "a checkpoint knows of it, and its file is missing", false,
-                    recovery);
+  const SegmentNumber lost = SegmentOf(recovery->durable_floor);
+  ReportLostSegments(lost, lost, "a checkpoint knows of it, and its file is missing", false, recovery);
   recovery->end = PositionOf(SegmentOf(recovery->durable_floor), 0);
   recovery->cut_bytes = 0;
   recovery->cut_records.clear();
+}
+
+// The oldest segments are gone, with more of them than a checkpoint covers.
+void BeginBehindFloor(SegmentNumber first, Position previous_end, Recovery* recovery) {
+  const Position floor = recovery->durable_floor;
+  if (floor == 0 || SegmentOf(floor) >= first || previous_end <= floor) return;
+  recovery->problems.push_back(PlaceText(floor) + ": all from here to the beginning of segment " +
+                               std::to_string(first) +
+                               " is missing, and no checkpoint covers it; it must come from the peer");
 }
 
 }  // namespace
@@ -316,11 +330,28 @@ absl::StatusOr<Recovery> Recover(Disk& disk, const std::string& directory,
   if (previous_ends.empty()) {
     return absl::FailedPreconditionError(directory + ": no segment has a readable header: not a journal, or lost");
   }
-  for (SegmentNumber number = numbers->front(); number <= numbers->back(); ++number) {
+  const SegmentNumber last_readable = previous_ends.rbegin()->first;
+  if (numbers->back() > last_readable && numbers->back() - last_readable > kSegmentsLostMax) {
+    return absl::FailedPreconditionError(SegmentPath(directory, numbers->back()) +
+                                         ": has no segment's header, and the last segment that can be read is " +
+                                         std::to_string(last_readable) +
+                                         ": it is no part of this journal; move it away, then start again");
+  }
+  BeginBehindFloor(previous_ends.begin()->first, previous_ends.begin()->second, &recovery);
+  // Whether the next one's header tells what was in the segments up to this one.
+  const auto told = [&previous_ends](SegmentNumber number) {
+    const auto next = previous_ends.find(number + 1);
+    return next != previous_ends.end() && OffsetOf(next->second) > 0;
+  };
+  SegmentNumber expected = numbers->front();
+  for (const SegmentNumber number : *numbers) {
+    if (number > expected) {
+      const std::string_view why = number == expected + 1 ? "its file is missing" : "their files are missing";
+      ReportLostSegments(expected, number - 1, why, told(number - 1), &recovery);
+    }
+    expected = number + 1;
     if (!previous_ends.contains(number)) {
-      const auto next = previous_ends.find(number + 1);
-      const bool told = next != previous_ends.end() && OffsetOf(next->second) > 0;
-      ReportLostSegment(number, "its file is missing, or both copies of its header are damaged", told, &recovery);
+      ReportLostSegments(number, number, "both copies of its header are damaged", told(number), &recovery);
       recovery.end = PositionOf(number, 0);
       continue;
     }

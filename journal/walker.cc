@@ -1,5 +1,7 @@
 #include "journal/walker.h"
 
+#include <algorithm>
+
 namespace gemel::journal {
 
 absl::StatusOr<Position> Walker::FindEnd() {
@@ -32,7 +34,9 @@ absl::Status Walker::OpenSegment(Position until) {
   absl::StatusOr<std::unique_ptr<SegmentReader>> reader = SegmentReader::Open(disk_, directory_, wanted);
   if (!reader.ok()) {
     if (absl::IsUnavailable(reader.status()) || absl::IsUnimplemented(reader.status())) return reader.status();
-    position_ = PositionOf(wanted + 1, 0);
+    // Behind a run of missing ones at once: a stray file's number may be high.
+    const auto next = std::upper_bound(numbers->begin(), numbers->end(), wanted);
+    position_ = next == numbers->end() ? until : PositionOf(*next, 0);
     return absl::DataLossError("segment " + std::to_string(wanted) + ": " + std::string(reader.status().message()));
   }
   reader_ = *std::move(reader);

@@ -65,6 +65,11 @@ SpoolMark MarkOf(const CheckpointInfo& info) {
   return {.position = info.position, .applied = std::make_shared<const journal::VectorClock>(info.applied)};
 }
 
+// The position stands still where something waits, while the clock goes on.
+bool IsBefore(const CheckpointInfo& a, const SpoolMark& b) {
+  return a.position < b.position || (a.position == b.position && b.applied->Covers(a.applied));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(journal::Disk& disk, StoreOptions options) {
@@ -289,10 +294,11 @@ absl::Status DiskStore::FlushAll(const AccountId& id) {
 }
 
 // The position is taken first: what is worked off meanwhile may become durable too, which replay does not mind.
-absl::StatusOr<CheckpointInfo> DiskStore::Checkpoint() {
+absl::StatusOr<CheckpointInfo> DiskStore::Checkpoint(const std::optional<CheckpointInfo>& limit) {
   const std::lock_guard one_at_a_time(checkpoint_mutex_);
   if (absl::Status s = AfterSync(absl::OkStatus()); !s.ok()) return s;
   SpoolMark mark = queue_.reached();
+  if (limit && IsBefore(*limit, mark)) mark = MarkOf(*limit);
   if (const auto open_body = spool_.oldest(); open_body && open_body->position < mark.position) mark = *open_body;
   absl::flat_hash_set<AccountId> dirty;
   {

@@ -34,7 +34,7 @@ class DiskStore : public Store {
   absl::StatusOr<bool> RunOnce(size_t items) override;
   std::vector<Parked> ParkedAccounts() const override;
   void RetryParked() override;
-  absl::StatusOr<CheckpointInfo> Checkpoint() override;
+  absl::StatusOr<CheckpointInfo> Checkpoint(const std::optional<CheckpointInfo>& limit) override;
   CheckpointInfo last_checkpoint() const override;
   absl::StatusOr<AccountState> Load(const AccountId& account) override;
   absl::Status Rewrite(const AccountState& state) override;

@@ -2,10 +2,11 @@
 //
 //   <root>/accounts/<domain>/<local>/{Maildir,index.sqlite,base,expunged,spool}      names percent-encoded
 //
-// Nothing here is on the way of an acknowledgement. The engine enqueues batches; RunOnce works them off (StoreThread
-// in production; tests call it themselves), a checkpoint makes all of it durable with one syncfs and writes
-// <root>/checkpoint, which says from where the journal must be replayed. Every operation is idempotent, so that a
-// replay over newer files does no harm; each says in store.cc what a crash between two of its system calls leaves.
+// Nothing here is on the way of an acknowledgement. The engine enqueues batches; RunOnce works them off (on
+// the store's lane in production; tests call it themselves), a checkpoint makes all of it durable with one syncfs and
+// writes <root>/checkpoint, which says from where the journal must be replayed. Every operation is idempotent, so that
+// a replay over newer files does no harm; maildir/README.md says of each what a crash between two of its system calls
+// leaves.
 //
 // Threads: Enqueue, backlog_bytes, Load, OpenBody, cached structures, ParkedAccounts: any thread. RunOnce, RetryParked,
 // Checkpoint: one at a time.
@@ -183,10 +184,12 @@ class Store {
   virtual std::vector<Parked> ParkedAccounts() const = 0;
   virtual void RetryParked() = 0;
 
-  // All that was worked off so far becomes durable: pending rows and renames, syncfs, then the checkpoint file.
+  // All that was worked off so far becomes durable: pending rows and renames, syncfs, then the checkpoint file, which
+  // does not go beyond `limit`: how far the caller has made durable what is not kept here. nullopt: there is nothing.
   // FailedPrecondition: a sync has failed, now or earlier. What it lost is not known, and a later sync would not say
   // so: there is no checkpoint any more until the store is opened anew, and the journal replayed from the last one.
-  virtual absl::StatusOr<CheckpointInfo> Checkpoint() = 0;
+  virtual absl::StatusOr<CheckpointInfo> Checkpoint(const std::optional<CheckpointInfo>& limit) = 0;
+  absl::StatusOr<CheckpointInfo> Checkpoint() { return Checkpoint(std::nullopt); }
   virtual CheckpointInfo last_checkpoint() const = 0;  // as found at Open, later as written
 
   // The account as of all that was enqueued before (works its part of the queue off first). NotFound: no index and
