@@ -77,7 +77,7 @@ struct Mailbox {
   // Keeps `messages` sorted and by_dot right. A message that is there under this UID is replaced. False, and nothing is
   // done: the UID is another message's.
   bool Insert(const Message& message);
-  bool Remove(Uid uid);  // without leaving a Vanished
+  bool Remove(Uid uid);                   // without leaving a Vanished
   void RemoveAll(std::vector<Uid> uids);  // in one pass
 };
 

@@ -348,11 +348,10 @@ absl::Status DiskStore::SyncAll() {
 }
 
 absl::Status DiskStore::AfterSync(absl::Status status) {
+  constexpr char kFailed[] = "a sync has failed, and what it lost is not known: ";
   const std::lock_guard lock(sync_mutex_);
-  if (sync_failed_.ok() && !status.ok() && !absl::IsResourceExhausted(status)) {
-    sync_failed_ = absl::FailedPreconditionError(
-        absl::StrCat("a sync has failed, and what it lost is not known: ", status.message()));
-  }
+  const bool fails = !status.ok() && !absl::IsResourceExhausted(status);
+  if (sync_failed_.ok() && fails) sync_failed_ = absl::FailedPreconditionError(absl::StrCat(kFailed, status.message()));
   return sync_failed_.ok() ? status : sync_failed_;
 }
 
