@@ -343,7 +343,6 @@ absl::StatusOr<CheckpointInfo> DiskStore::Checkpoint(const std::optional<Checkpo
 absl::Status DiskStore::SyncAll() {
   if (absl::Status s = AfterSync(absl::OkStatus()); !s.ok()) return s;
   const absl::Status synced = file_system_->Sync();
-  // Also for want of room: what could not be written counts as written now, and no later sync would tell.
   return AfterSync(absl::IsResourceExhausted(synced) ? absl::UnavailableError(synced.message()) : synced);
 }
 

@@ -74,6 +74,7 @@ class DiskStore : public Store {
   absl::StatusOr<std::unique_lock<std::mutex>> LockBetweenUnits(Account& account);
   absl::Status FlushAll(const AccountId& account);  // rows, then names
   void MarkDirty(const AccountId& account);
+  // Never ResourceExhausted: what could not be written for want of room counts as written from then on, too.
   absl::Status SyncAll();
   // Of anything that makes the checkpoint durable: after an error no later one can be trusted.
   absl::Status AfterSync(absl::Status status);
