@@ -175,7 +175,7 @@ class Checker {
   }
 
   void Partials() {
-    const std::string whole = ToCrlf(text_);
+    const std::string whole = Slice({0, text_.size(), 0});
     const uint64_t steps[] = {0,
                               1,
                               whole.size() / 3,
