@@ -13,6 +13,8 @@
 #define TOML_HEADER_ONLY 0
 #include <toml++/toml.h>
 
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "engine/config_keys.h"
 #include "fmt/format.h"
 
@@ -57,7 +59,7 @@ class Reader {
     for (const auto& [name, node] : root) ReadSection(std::string(name.str()), node);
     if (errors_.empty()) CheckTogether();
     if (errors_.empty()) return config_;
-    return absl::InvalidArgumentError(Join(errors_, "\n"));
+    return absl::InvalidArgumentError(absl::StrJoin(errors_, "\n"));
   }
 
  private:
@@ -76,10 +78,10 @@ class Reader {
       }
       const std::string near = Nearest(section, sections);
       if (!node.is_table() && !at_home.empty()) {
-        return Error(node, fmt::format("the key {} must stand in {}", section, Join(at_home, " or ")));
+        return Error(node, fmt::format("the key {} must stand in {}", section, absl::StrJoin(at_home, " or ")));
       }
       return Error(node, fmt::format("unknown section [{}]{}", section,
-                                     near.empty() ? "; there are [" + Join(sections, "] [") + "]"
+                                     near.empty() ? "; there are [" + absl::StrJoin(sections, "] [") + "]"
                                                   : fmt::format("; did you mean [{}]?", near)));
     }
     const toml::table* table = node.as_table();
@@ -105,7 +107,7 @@ class Reader {
         return Error(value, fmt::format("unknown key {} in [{}]; there is one in [{}]", name, section, key.section));
       }
     }
-    Error(value, fmt::format("unknown key {} in [{}]; there are {}", name, section, Join(keys, ", ")));
+    Error(value, fmt::format("unknown key {} in [{}]; there are {}", name, section, absl::StrJoin(keys, ", ")));
   }
 
   void ReadValue(const Key& key, const toml::node& value) {
@@ -170,10 +172,10 @@ class Reader {
         return fmt::format("the path has {} bytes, and {} may have at most {}", text.size(),
                            key.kind == Kind::kSocket ? "that of a Unix socket" : "one", key.max);
       case Kind::kChoice: {
-        const auto choices = Words(key.choices);
+        const std::vector<std::string> choices = absl::StrSplit(key.choices, ' ');
         if (std::find(choices.begin(), choices.end(), text) != choices.end()) return "";
         const std::string near = Nearest(text, choices);
-        return fmt::format("it must be one of {}{}", Join(choices, ", "),
+        return fmt::format("it must be one of {}{}", absl::StrJoin(choices, ", "),
                            near.empty() ? "" : fmt::format("; did you mean {}?", near));
       }
       case Kind::kHostPort:

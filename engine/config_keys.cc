@@ -1,7 +1,7 @@
 #include "engine/config_keys.h"
 
-#include <sstream>
-
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "fmt/format.h"
 
 namespace gemel::engine {
@@ -148,23 +148,12 @@ std::string NumberText(Kind kind, uint64_t number) {
 std::span<const Key> ConfigKeys() { return kKeys; }
 std::span<const SectionText> ConfigSections() { return kSections; }
 
-std::vector<std::string> Words(std::string_view text) {
-  std::istringstream in{std::string(text)};
-  std::vector<std::string> words;
-  for (std::string word; in >> word;) words.push_back(word);
-  return words;
-}
-
-std::string Join(const std::vector<std::string>& parts, std::string_view between) {
-  return fmt::format("{}", fmt::join(parts, between));
-}
-
 std::string ValueText(const Key& key, const Config& config) {
   if (auto text = std::get_if<std::string Config::*>(&key.member)) return QuoteToml(config.*(*text));
   if (auto list = std::get_if<std::vector<std::string> Config::*>(&key.member)) {
     std::vector<std::string> quoted;
     for (const std::string& item : config.*(*list)) quoted.push_back(QuoteToml(item));
-    return "[" + Join(quoted, ", ") + "]";
+    return "[" + absl::StrJoin(quoted, ", ") + "]";
   }
   const std::string number = NumberText(key.kind, config.*std::get<uint64_t Config::*>(key.member));
   return key.kind == Kind::kCount ? number : QuoteToml(number);
@@ -175,7 +164,7 @@ std::string RangeText(const Key& key) {
 }
 
 std::string KindText(const Key& key) {
-  if (key.kind == Kind::kChoice) return "one of " + Join(Words(key.choices), ", ");
+  if (key.kind == Kind::kChoice) return "one of " + absl::StrJoin(absl::StrSplit(key.choices, ' '), ", ");
   if (key.kind == Kind::kSocket) return fmt::format("absolute path of at most {} bytes", key.max);
   if (std::holds_alternative<uint64_t Config::*>(key.member))
     return fmt::format("{}, {}", KindName(key.kind), RangeText(key));

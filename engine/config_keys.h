@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -44,9 +43,6 @@ struct SectionText {
 };
 std::span<const Key> ConfigKeys();
 std::span<const SectionText> ConfigSections();
-
-std::vector<std::string> Words(std::string_view text);
-std::string Join(const std::vector<std::string>& parts, std::string_view between);
 
 std::string ValueText(const Key& key, const Config& config);  // as it is written in TOML
 // "size, 1MiB to 2GiB", "one of a, b": what may be written there.

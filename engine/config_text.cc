@@ -1,4 +1,5 @@
 // What the table of keys says to people: `gemel check-config --explain`, --example and --man; and a file's text.
+#include "absl/strings/str_split.h"
 #include "engine/config_keys.h"
 #include "fmt/format.h"
 
@@ -6,9 +7,9 @@ namespace gemel::engine {
 namespace {
 
 // Breaks text into lines of at most `width`, each begun with `indent`.
-std::string Wrap(std::string_view text, std::string_view indent, size_t width) {
+std::string Wrap(const std::string& text, std::string_view indent, size_t width) {
   std::string out, line;
-  for (const std::string& word : Words(text)) {
+  for (const std::string& word : std::vector<std::string>(absl::StrSplit(text, ' '))) {
     if (!line.empty() && indent.size() + line.size() + 1 + word.size() > width) {
       out += fmt::format("{}{}\n", indent, line);
       line.clear();

@@ -11,16 +11,15 @@ using journal::Dot;
 
 constexpr int kPassesMax = 100;  // a copy of a copy of ...
 
-// What an incarnation left without a Deliver is void (decision 4) once the next one has gone to work: until then its
-// node may be getting back what came after.
 void DropVoid(const journal::Frame& frame, std::map<Dot, std::string>& bodies) {
-  if (frame.first_seq == 1) return;
-  std::erase_if(bodies, [&frame](const auto& body) {
-    return body.first.origin.node == frame.origin.node && body.first.origin != frame.origin;
-  });
+  std::erase_if(bodies, [&frame](const auto& body) { return MakesVoid(frame, body.first); });
 }
 
 }  // namespace
+
+bool MakesVoid(const journal::Frame& frame, const Dot& body) {
+  return frame.first_seq > 1 && body.origin.node == frame.origin.node && body.origin != frame.origin;
+}
 
 JournalBodies::JournalBodies(journal::Disk& disk, std::string journal_directory, journal::Position from,
                              const std::set<Dot>& wanted)

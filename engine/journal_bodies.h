@@ -16,6 +16,10 @@
 
 namespace gemel::engine {
 
+// Whether a body (its first chunk) that has no last Deliver by this frame never gets one: what an incarnation left is
+// void (decision 4) once the next one has gone to work. Until then its node may be getting back what came after.
+bool MakesVoid(const journal::Frame& frame, const journal::Dot& body);
+
 // Looks for many messages in one pass over the journal, and in one more for those that turn out to be copies: they
 // have the bytes of their source. Keeps the bodies that are not complete yet. Not thread-safe.
 class JournalBodies {

@@ -212,14 +212,20 @@ TEST(Pairing, UnreachableNodeIsAnErrorAndLeavesTheCommandRepeatable) {
   EXPECT_TRUE(Pair(directory, first.address, token).ok());
 }
 
+// A second node that has begun to pair, and what a crash would leave of it when it goes on.
+std::pair<std::string, std::string> Begun(const std::string& token) {
+  std::string directory = TempDirectory(), kept = TempDirectory();
+  EXPECT_FALSE(Pair(directory, "127.0.0.1:1", token).ok());
+  std::filesystem::copy(directory, kept, std::filesystem::copy_options::recursive);
+  return {std::move(directory), std::move(kept)};
+}
+
 // The second node crashes before it has written what the first one answered, or before it has tidied up.
 TEST(Pairing, CanBeRepeatedAfterACrash) {
   TestClock clock;
   FirstNode first(TempDirectory(), clock);
   const std::string token = first.Token();
-  const std::string directory = TempDirectory(), kept = TempDirectory();
-  EXPECT_FALSE(Pair(directory, "127.0.0.1:1", token).ok());
-  std::filesystem::copy(directory, kept, std::filesystem::copy_options::recursive);
+  const auto [directory, kept] = Begun(token);
   const auto lost = Pair(directory, first.address, token);
   ASSERT_TRUE(lost.ok()) << lost.status();
 
@@ -235,11 +241,9 @@ TEST(Pairing, TheTokenIsGoneWhenTheSecondNodeHasDialled) {
   TestClock clock;
   FirstNode first(TempDirectory(), clock);
   const std::string token = first.Token();
-  const std::string directory = TempDirectory(), kept = TempDirectory();
+  const auto [directory, kept] = Begun(token);
   const auto disk = journal::MakePosixDisk();
   EXPECT_TRUE(EndPairing(*disk, first.directory, std::string(64, '7')).ok());  // before it was used: another's link
-  EXPECT_FALSE(Pair(directory, "127.0.0.1:1", token).ok());
-  std::filesystem::copy(directory, kept, std::filesystem::copy_options::recursive);
   const auto second = Pair(directory, first.address, token);
   ASSERT_TRUE(second.ok()) << second.status();
   ASSERT_TRUE(Pair(kept, first.address, token).ok());
@@ -256,9 +260,7 @@ TEST(Pairing, APairThatIsMadeGetsNoTokenAndAnUnfinishedOneGetsItsOwn) {
   TestClock clock;
   FirstNode first(TempDirectory(), clock);
   const std::string token = first.Token();
-  const std::string directory = TempDirectory(), kept = TempDirectory();
-  EXPECT_FALSE(Pair(directory, "127.0.0.1:1", token).ok());
-  std::filesystem::copy(directory, kept, std::filesystem::copy_options::recursive);
+  const auto [directory, kept] = Begun(token);
   const auto second = Pair(directory, first.address, token);
   ASSERT_TRUE(second.ok()) << second.status();
 

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/apply.h"
 #include "engine/directory.h"
+#include "engine/journal_bodies.h"
 #include "journal/journal.h"
 #include "journal/segment.h"
 #include "journal/walker.h"
@@ -260,12 +261,9 @@ class Replayer {
     if (!is_void) Apply(state, frame, index, effects[record.account]);
   }
 
-  // What an incarnation left without a Deliver is void (decision 4) once the next one has gone to work: until then its
-  // node may be getting back what came after.
   void DropVoid(const Frame& frame, maildir::StoreBatch& batch) {
-    if (frame.first_seq == 1) return;
     for (const Dot& body : std::set<Dot>(open_bodies_)) {
-      if (body.origin.node == frame.origin.node && body.origin != frame.origin) DropBody(body, batch);
+      if (MakesVoid(frame, body)) DropBody(body, batch);
     }
   }
 

@@ -5,7 +5,7 @@
 namespace gemel::journal {
 namespace {
 
-constexpr size_t kChainsKept = 1024;
+constexpr size_t kChainsKept = 1024;  // the newest ones: older ones are read from the disk
 constexpr size_t kSumsKept = 1024;
 
 }  // namespace

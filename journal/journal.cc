@@ -16,7 +16,6 @@ namespace {
 
 // What one commit takes: enough to amortise its sync, little enough that a large body does not hold up the rest.
 constexpr size_t kCommitBytesMax = 4 * 1024 * 1024;
-// Newest frames of each origin whose chain is known without reading the disk.
 
 // For pending_bytes: near enough to what encoding will give.
 size_t ApproximateBytes(const Record& record) {

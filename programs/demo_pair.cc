@@ -185,6 +185,7 @@ std::optional<DemoNode::Ending> DemoNode::Stop(int signal) {
   // Started again by hand, as the demo tells people to: not our child, but our node.
   if (const pid_t other = ServingProcess(); other > 0) {
     pollfd ended{static_cast<int>(syscall(SYS_pidfd_open, other, 0)), POLLIN, 0};
+    if (ended.fd < 0) return std::nullopt;  // it has just ended
     kill(other, signal);
     poll(&ended, 1, kStopMs);
     close(ended.fd);
