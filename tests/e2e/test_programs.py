@@ -190,7 +190,7 @@ class Status(unittest.TestCase):
         self.assertEqual(code, 0, text)
         for line in (f"node +{status['node']} \\(place 1\\), gemel {status['version']}",
                      f"state +paired, generation {status['generation']}, policy pair-if-up",
-                     f"peer +{status['peer_node']}, connected, heard .*",
+                     f"peer +{status['peer_node']}, connected \\(gemel {status['peer_version']}\\), heard .*",
                      r"lag +0 records \(0 B\) to the peer, 0 from it", "unprotected +0 changes on this disk only",
                      f"accounts +{status['accounts']}, {status['accounts_homed_here']} homed here", "no problems"):
             self.assertRegex(text, f"(?m)^{line}$")
